@@ -1,0 +1,1 @@
+"""User journeys on Locust, at an honest open-loop arrival rate."""

@@ -1,0 +1,1 @@
+"""The reference system under test: a RAG service built to degrade well."""

@@ -1,0 +1,1 @@
+"""Judges every segment in every phase from the evidence that a run leaves behind."""
