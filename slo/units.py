@@ -1,4 +1,4 @@
-"""Durations, ratios and rates as people write them (`300ms`, `99.9%`, `4/s`), and as numbers (seconds, 0..1, per second).
+"""Durations, ratios and rates as people write them (`300ms`, `99.9%`, `4/s`) and as numbers (s, 0..1, 1/s).
 
 Every file that users write goes through these parsers, so that one spelling means one thing everywhere.
 A bare number is refused: `5` could be seconds or milliseconds, and a wrong guess is a wrong verdict.
