@@ -1,0 +1,238 @@
+"""YAML files that people write, read safely and complained about precisely.
+
+A file of experiments or objectives is input from a person: when it is wrong they need the file, the line,
+the key, the value and what is allowed, all problems at once, and never a traceback. So the YAML is
+walked as nodes, which know their lines, instead of being built by a loader: no tag is obeyed, no key may
+stand twice, and aliases cannot grow into a bomb because the number of values is bounded.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from pydantic import BaseModel, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+MAX_BYTES = 1_000_000
+MAX_VALUES = 20_000
+MAX_DEPTH = 30
+_CORE = "tag:yaml.org,2002:"
+
+Location = tuple[str | int, ...]
+ModelT = TypeVar("ModelT", bound=BaseModel)
+
+
+class DocumentError(ValueError):
+    """A file that cannot be used; `problems` holds one line for each thing that is wrong."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = tuple(problems)
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A YAML file's values and the line on which each of them stands."""
+
+    path: Path
+    data: dict[str, Any]
+    lines: Mapping[Location, int]
+
+    def problem(self, location: Location, message: str) -> str:
+        """One line that says where (`spike.yaml:12: phases[1].for: …`) and what."""
+        where = f"{self.path}:{self.line_of(location)}"
+        key = format_location(location)
+        return f"{where}: {key}: {message}" if key else f"{where}: {message}"
+
+    def line_of(self, location: Location) -> int:
+        """The line of a value, or of the nearest value around it that the file does contain."""
+        while location and location not in self.lines:
+            location = location[:-1]
+        return self.lines.get(location, 1)
+
+    def validate(self, model: type[ModelT]) -> ModelT:
+        """The document as a model. Raises DocumentError with every problem that pydantic found."""
+        try:
+            return model.model_validate(self.data)
+        except ValidationError as error:
+            raise DocumentError(self.problems_of(error, model)) from None
+
+    def problems_of(self, error: ValidationError, model: type[BaseModel], at: Location = ()) -> list[str]:
+        """The lines that explain a pydantic error, whose locations are relative to `at`."""
+        found = []
+        for detail in error.errors():
+            location = at + tuple(detail["loc"])
+            found.append(self.problem(location, explain(dict(detail), model)))
+        return list(dict.fromkeys(found))
+
+
+def read_document(path: Path) -> Document:
+    """Read one YAML mapping. Raises DocumentError when it is missing, too large, or not one."""
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise DocumentError([f"{path}: cannot be read: {error.strerror or error}"]) from None
+    if len(raw) > MAX_BYTES:
+        raise DocumentError([f"{path}: {len(raw)} bytes; at most {MAX_BYTES} are read"])
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DocumentError([f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8"]) from None
+    return parse_document(text, path)
+
+
+def parse_document(text: str, path: Path) -> Document:
+    """The same for text that is already in memory; `path` only names it in messages."""
+    try:
+        node = YAML(typ="safe", pure=True).compose(text)
+    except MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise DocumentError([f"{path}:{line}: not valid YAML: {error.problem or error.context}"]) from None
+    except (YAMLError, ValueError, RecursionError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DocumentError([f"{path}: not valid YAML: {reason}"]) from None
+    if node is None:
+        raise DocumentError([f"{path}: the file is empty; it must hold a mapping of keys to values"])
+    if not isinstance(node, MappingNode):
+        raise DocumentError([f"{path}:1: must hold a mapping of keys to values, not a {_word(node)}"])
+    walk = _Walk(path)
+    data = walk.value(node, ())
+    if walk.problems:
+        raise DocumentError(walk.problems)
+    return Document(path, data, walk.lines)
+
+
+def explain(detail: Mapping[str, Any], model: type[BaseModel] | None = None) -> str:
+    """What is wrong with one value, in a sentence, from one entry of pydantic's `errors()`."""
+    kind, value = detail["type"], detail.get("input")
+    if kind == "missing":
+        return "is required and is missing"
+    if kind == "extra_forbidden":
+        known = sorted(known_keys(model, tuple(detail["loc"][:-1]))) if model else []
+        allowed = f"; allowed are {', '.join(known)}" if known else ""
+        return f"unknown key{did_you_mean(str(detail['loc'][-1]), known)}{allowed}"
+    message = str(detail["msg"]).removeprefix("Value error, ")
+    if repr(value) in message or isinstance(value, Mapping | list):
+        return message
+    return f"{value!r}: {message[:1].lower()}{message[1:]}"
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """` (did you mean …?)` when a known word is close to this one, else nothing."""
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f" (did you mean {near[0]}?)" if near else ""
+
+
+def known_keys(model: type[BaseModel], location: Location) -> set[str]:
+    """The keys that a model allows at a place in the document."""
+    current: type[BaseModel] | None = model
+    for step in location:
+        if isinstance(step, int) or current is None:
+            continue
+        field = next(
+            (f for name, f in current.model_fields.items() if step in (name, f.alias)),
+            None,
+        )
+        current = _model_in(field.annotation) if field else None
+    if current is None:
+        return set()
+    return {field.alias or name for name, field in current.model_fields.items()}
+
+
+def format_location(location: Location) -> str:
+    """`phases[1].for` for `("phases", 1, "for")`."""
+    text = ""
+    for step in location:
+        text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else str(step)
+    return text
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for inner in getattr(annotation, "__args__", ()):
+        if found := _model_in(inner):
+            return found
+    return None
+
+
+def _word(node: Node) -> str:
+    return "list" if isinstance(node, SequenceNode) else "single value"
+
+
+class _Walk:
+    """Turns nodes into plain values while noting lines and problems."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.lines: dict[Location, int] = {}
+        self.problems: list[str] = []
+        self._count = 0
+
+    def value(self, node: Node, location: Location) -> Any:
+        self.lines.setdefault(location, node.start_mark.line + 1)
+        self._count += 1
+        if self._count > MAX_VALUES:
+            if self._count == MAX_VALUES + 1:
+                self._complain(node, f"more than {MAX_VALUES} values; is an alias repeated too often?")
+            return None
+        if len(location) > MAX_DEPTH:
+            self._complain(node, f"nested more than {MAX_DEPTH} levels deep; does an alias contain itself?")
+            self._count = MAX_VALUES + 1  # one such complaint is enough: stop walking
+            return None
+        if isinstance(node, MappingNode):
+            return self._mapping(node, location)
+        if isinstance(node, SequenceNode):
+            return [self.value(item, (*location, index)) for index, item in enumerate(node.value)]
+        return self._scalar(cast(ScalarNode, node))
+
+    def _mapping(self, node: MappingNode, location: Location) -> dict[str, Any]:
+        if node.tag != f"{_CORE}map":
+            self._complain(node, f"tag {node.tag} is not allowed; only plain YAML is read")
+        result: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            key = str(key_node.value)
+            if key in result:
+                self._complain(key_node, f"key {key!r} stands twice; keep one of them")
+                continue
+            self.lines[(*location, key)] = key_node.start_mark.line + 1
+            result[key] = self.value(value_node, (*location, key))
+        return result
+
+    def _scalar(self, node: ScalarNode) -> Any:
+        kind = str(node.tag).removeprefix(_CORE)
+        text = str(node.value)
+        match kind:
+            case "str" | "timestamp":
+                return text
+            case "null":
+                return None
+            case "bool":
+                return text.lower() in ("true", "yes", "on")
+            case "int":
+                return int(text.replace("_", ""), 0) if not text.lstrip("+-").isdigit() else int(text)
+            case "float":
+                return self._float(node, text)
+            case _:
+                self._complain(node, f"tag {node.tag} is not allowed; only plain YAML is read")
+                return None
+
+    def _float(self, node: ScalarNode, text: str) -> float | None:
+        try:
+            number = float(text.replace("_", ""))
+        except ValueError:
+            number = math.nan
+        if not math.isfinite(number):
+            self._complain(node, f"{text!r} is not a finite number")
+            return None
+        return number
+
+    def _complain(self, node: Node, message: str) -> None:
+        self.problems.append(f"{self.path}:{node.start_mark.line + 1}: {message}")
