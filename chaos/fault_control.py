@@ -1,0 +1,68 @@
+"""Puts faults in and takes them out, so that none is ever in without a written way to undo it.
+
+The order is the safety: declare the undo, inject, read back, and on the way out remove, verify that it is
+gone. A fault that cannot be verified as gone stays outstanding in the journal, where the warden and
+`ragquake rollback` find it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from chaos.errors import EnvironmentFailure
+from chaos.fault_proxy import FaultProxyError
+from chaos.faults import Fault
+from chaos.journal import Journal
+from chaos.toxiproxy import Toxiproxy
+
+
+class FaultControl:
+    """The declared faults of one run and which of them are in."""
+
+    def __init__(self, faults: Mapping[str, Fault], proxy: Toxiproxy, journal: Journal) -> None:
+        self._faults = faults
+        self._proxy = proxy
+        self._journal = journal
+        self._active: list[str] = []
+
+    @property
+    def active(self) -> tuple[str, ...]:
+        """The faults that are in, the oldest first."""
+        return tuple(self._active)
+
+    def switch_to(self, wanted: Sequence[str]) -> None:
+        """Leave exactly these faults in. One that is in already stays in, untouched.
+
+        Raises EnvironmentFailure when a fault cannot be injected or removed.
+        """
+        for name in [name for name in self._active if name not in wanted]:
+            self.remove(name)
+        for name in [name for name in wanted if name not in self._active]:
+            self.inject(name)
+
+    def inject(self, name: str) -> None:
+        """Put one fault in and verify, by reading back, that the proxy has it."""
+        fault = self._faults[name]
+        self._journal.append("undo.declared", fault=name, undo=dict(fault.undo(self._proxy.api, name)))
+        try:
+            fault.inject(self._proxy, name)
+            read_back = dict(fault.read_back(self._proxy, name))
+        except FaultProxyError as error:
+            raise EnvironmentFailure(f"fault {name} could not be injected: {error}") from error
+        self._active.append(name)
+        facts = {"on": fault.on, "kind": fault.kind, "parameters": dict(fault.parameters())}
+        self._journal.append("fault.injected", fault=name, **facts)
+        self._journal.append("fault.verified", fault=name, read_back=read_back)
+
+    def remove(self, name: str) -> None:
+        """Take one fault out and verify that it is gone."""
+        fault = self._faults[name]
+        try:
+            fault.remove(self._proxy, name)
+            self._journal.append("fault.removed", fault=name)
+            if not fault.is_gone(self._proxy, name):
+                raise EnvironmentFailure(f"fault {name} was removed but the fault proxy still shows it")
+        except FaultProxyError as error:
+            raise EnvironmentFailure(f"fault {name} could not be removed: {error}") from error
+        self._active.remove(name)
+        self._journal.append("fault.verified_gone", fault=name)
