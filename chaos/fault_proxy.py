@@ -1,0 +1,65 @@
+"""What is said about a fault proxy: its proxies, its toxics, and how talking to it can fail.
+
+Apart from the client that speaks to it, so that faults, the runner, the warden and rollback share the
+words without sharing the transport. An error keeps what was asked and what came back, because "the
+rollback failed" alone leaves a person with a broken dependency and no lead.
+
+FaultProxyError            the proxy said no, or answered something else than was asked for
+├── ProxyMissingError      404: that proxy, or that toxic, is not there
+├── ProxyGoneError         nobody listens at its address: its process is gone, and its toxics with it
+└── ProxyHungError         no answer in time, or 503: what was asked may have been done or not
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Stream = Literal["downstream", "upstream"]
+"""`downstream`: from the dependency to the service; `upstream`: from the service to the dependency."""
+
+
+@dataclass(frozen=True, slots=True)
+class Toxic:
+    """One toxic as Toxiproxy knows it; `attributes` are whole numbers in its units (ms, bytes, KB/s, µs)."""
+
+    name: str
+    type: str
+    stream: Stream = "downstream"
+    toxicity: float = 1.0
+    attributes: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyState:
+    """One proxy as Toxiproxy knows it; `listen` holds the real port once the proxy was enabled."""
+
+    name: str
+    listen: str
+    upstream: str
+    enabled: bool
+    toxics: tuple[Toxic, ...] = ()
+
+
+class FaultProxyError(Exception):
+    """The fault proxy did not do what was asked; `asked`, `status` and `answer` say what came back."""
+
+    def __init__(self, asked: str, answer: str, *, status: int | None = None, advice: str = "") -> None:
+        self.asked = asked
+        self.answer = answer
+        self.status = status
+        said = f"HTTP {status}: {answer}" if status is not None else answer
+        super().__init__(f"fault proxy: {asked}: {said}" + (f"; {advice}" if advice else ""))
+
+
+class ProxyMissingError(FaultProxyError):
+    """404: the proxy or the toxic is not there."""
+
+
+class ProxyGoneError(FaultProxyError):
+    """Nobody listens at the API's address: the process is gone, and every toxic with it."""
+
+
+class ProxyHungError(FaultProxyError):
+    """No answer within the time allowed, or 503: what was asked may have been done or not."""

@@ -1,0 +1,31 @@
+"""Bandwidth: the way to the dependency is narrow."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from chaos.faults.fault import ToxicFault
+
+
+class Bandwidth(ToxicFault):
+    """Each connection carries at most `rate` KB/s (1 KB = 1000 bytes).
+
+    Small answers hardly notice; large ones (many documents, long prompts upstream) do.
+
+        thin-pipe: {on: vector_db, kind: bandwidth, rate: 20}
+    """
+
+    toxic_type = "bandwidth"
+
+    kind: Literal["bandwidth"] = "bandwidth"
+    rate: int = Field(
+        ge=1, le=10_000_000, strict=True, description="KB/s for each connection; 1 to 10,000,000"
+    )
+
+    def attributes(self) -> dict[str, int]:
+        return {"rate": self.rate}
+
+    def parameters(self) -> dict[str, float | int | str]:
+        return {"rate_kb_per_s": self.rate, "stream": self.stream}

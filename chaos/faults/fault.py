@@ -1,0 +1,134 @@
+"""What a fault is: something done to one dependency, that can be read back, seen on the traces and undone.
+
+A kind of fault is one file in this package: a subclass of `Fault` (or of `ToxicFault`, when it is one
+toxic on the dependency's proxy) with its parameters, their bounds and a docstring that
+`ragquake explain KIND` shows. Subclassing registers it; no other code changes.
+
+A fault carries no name: the experiment names it, and that name is the toxic's name on the proxy, so
+that a person looking at the proxy sees the experiment's own words.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from chaos.fault_proxy import FaultProxyError, ProxyMissingError, Stream, Toxic
+from chaos.toxiproxy import Toxiproxy
+
+SEGMENT_BEHIND: Mapping[str, str] = {"vector_db": "search", "llm": "generate"}
+"""The dependencies that a fault can act on, each with the segment whose spans show it."""
+
+_KINDS: dict[str, type[Fault]] = {}
+
+
+def _known_dependency(name: str) -> str:
+    if name not in SEGMENT_BEHIND:
+        raise ValueError(f"{name!r} is not a dependency; allowed: {', '.join(SEGMENT_BEHIND)}")
+    return name
+
+
+Dependency = Annotated[str, AfterValidator(_known_dependency)]
+
+
+class Fault(BaseModel, ABC):
+    """Something done to one dependency."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    on: Dependency = Field(description="the dependency it is done to")
+    kind: str
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        """Register the class under the default of its `kind`; a class without one is only a base."""
+        super().__pydantic_init_subclass__(**kwargs)
+        kind = cls.model_fields["kind"].default
+        if isinstance(kind, str):
+            if kind in _KINDS and _KINDS[kind].__qualname__ != cls.__qualname__:
+                raise TypeError(
+                    f"fault kind {kind!r} is taken by {_KINDS[kind].__qualname__}; name it otherwise"
+                )
+            _KINDS[kind] = cls
+
+    @abstractmethod
+    def inject(self, proxy: Toxiproxy, name: str) -> None:
+        """Do it. The undo record must be in the journal by now."""
+
+    @abstractmethod
+    def remove(self, proxy: Toxiproxy, name: str) -> None:
+        """Take it away."""
+
+    @abstractmethod
+    def read_back(self, proxy: Toxiproxy, name: str) -> Mapping[str, Any]:
+        """What the proxy says is in; raises `FaultProxyError` when that is not this fault."""
+
+    @abstractmethod
+    def is_gone(self, proxy: Toxiproxy, name: str) -> bool:
+        """Whether the proxy says that nothing of it is left."""
+
+    @abstractmethod
+    def undo(self, api: str, name: str) -> Mapping[str, Any]:
+        """Data enough for anyone to undo it: see `chaos.undo`."""
+
+    def expects(self) -> Mapping[str, Any] | None:
+        """How to see on the traces that it bit; `None` when it need not show there."""
+        return None
+
+    @abstractmethod
+    def parameters(self) -> dict[str, float | int | str]:
+        """Its size in plain numbers (durations in seconds), for the journal and the report."""
+
+    @property
+    def segment(self) -> str:
+        """The segment whose spans show what is done to this dependency."""
+        return SEGMENT_BEHIND[self.on]
+
+
+class ToxicFault(Fault, ABC):
+    """A fault that is one toxic on the dependency's proxy."""
+
+    toxic_type: ClassVar[str]
+
+    stream: Stream = Field(
+        "downstream", description="downstream: what the dependency answers; upstream: requests"
+    )
+
+    @abstractmethod
+    def attributes(self) -> dict[str, int]:
+        """The toxic's attributes in Toxiproxy's own units."""
+
+    def toxic(self, name: str) -> Toxic:
+        """The toxic that this fault is."""
+        return Toxic(name, self.toxic_type, self.stream, 1.0, self.attributes())
+
+    def inject(self, proxy: Toxiproxy, name: str) -> None:
+        proxy.add_toxic(self.on, self.toxic(name))
+
+    def remove(self, proxy: Toxiproxy, name: str) -> None:
+        proxy.remove_toxic(self.on, name)
+
+    def read_back(self, proxy: Toxiproxy, name: str) -> Mapping[str, Any]:
+        state = proxy.proxy(self.on)
+        found = next((toxic for toxic in state.toxics if toxic.name == name), None)
+        asked = f"read back fault {name!r} on {self.on!r}"
+        if found is None:
+            raise FaultProxyError(asked, "no such toxic is in")
+        wanted = self.toxic(name)
+        if (found.type, found.stream) != (wanted.type, wanted.stream) or any(
+            found.attributes.get(key) != value for key, value in wanted.attributes.items()
+        ):
+            raise FaultProxyError(asked, f"in is {found}, not {wanted}")
+        return {"toxic": found.type, "stream": found.stream, "toxicity": found.toxicity, **found.attributes}
+
+    def is_gone(self, proxy: Toxiproxy, name: str) -> bool:
+        try:
+            return name not in proxy.toxics(self.on)
+        except ProxyMissingError:
+            return True
+
+    def undo(self, api: str, name: str) -> Mapping[str, Any]:
+        return {"do": "remove_toxic", "api": api, "proxy": self.on, "toxic": name}

@@ -1,0 +1,30 @@
+"""Limit data: connections end after so many bytes."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from chaos.faults.fault import ToxicFault
+
+
+class LimitData(ToxicFault):
+    """Each connection is closed, cleanly, once `bytes` bytes have passed: answers arrive cut short.
+
+    Look for a truncated answer that is taken as a whole one. A limit below the size of an answer's
+    headers makes every call fail; one above it cuts streams in the middle.
+
+        cut-stream: {on: llm, kind: limit_data, bytes: 2000}
+    """
+
+    toxic_type = "limit_data"
+
+    kind: Literal["limit_data"] = "limit_data"
+    bytes: int = Field(ge=0, le=1_000_000_000, strict=True, description="for each connection; 0 to 1e9")
+
+    def attributes(self) -> dict[str, int]:
+        return {"bytes": self.bytes}
+
+    def parameters(self) -> dict[str, float | int | str]:
+        return {"bytes": self.bytes, "stream": self.stream}

@@ -1,0 +1,88 @@
+"""From an experiment's words to a fault, with complaints that say what to write instead.
+
+Every complaint is a `ValidationError` whose location is the key at fault, so that whoever knows the
+file can add its line.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import pkgutil
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from chaos import faults
+from chaos.faults.fault import _KINDS, Fault
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+
+
+def fault_kinds() -> dict[str, type[Fault]]:
+    """Every kind of fault by name: each file in this package registers its own."""
+    for module in pkgutil.iter_modules(faults.__path__, f"{faults.__name__}."):
+        importlib.import_module(module.name)
+    return dict(sorted(_KINDS.items()))
+
+
+def parse_fault(name: str, raw: Mapping[str, Any]) -> Fault:
+    """The fault that an experiment calls `name`; a `ValidationError` (a `ValueError`) says what is wrong."""
+    if not _NAME.fullmatch(name):
+        rule = "start with a letter or digit; use a-z, 0-9, '-' and '_', at most 64"
+        raise _complaint(name, (), f"{name!r} cannot name a fault; {rule}", name)
+    if not isinstance(raw, Mapping):
+        form = "write {on: vector_db, kind: latency, latency: 2s}"
+        raise _complaint(name, (), f"a fault is a mapping, not {raw!r}; {form}", raw)
+    kinds = fault_kinds()
+    kind = raw.get("kind")
+    if kind is None:
+        raise _complaint(name, ("kind",), f"kind is missing; allowed: {', '.join(kinds)}", dict(raw))
+    if not isinstance(kind, str) or kind not in kinds:
+        raise _complaint(name, ("kind",), f"there is no fault of kind {kind!r}{_or(str(kind), kinds)}", kind)
+    try:
+        return kinds[kind].model_validate(dict(raw))
+    except ValidationError as error:
+        raise _with_suggestions(name, kinds[kind], error) from None
+
+
+def _with_suggestions(name: str, of: type[Fault], error: ValidationError) -> ValidationError:
+    """The same complaints, except that an unknown parameter is told which ones there are."""
+    lines: list[InitErrorDetails] = []
+    for line in error.errors(include_url=False):
+        key = str(line["loc"][-1]) if line["loc"] else ""
+        if line["type"] == "extra_forbidden":
+            message = (
+                f"{key!r} is not a parameter of {of.model_fields['kind'].default}{_or(key, of.model_fields)}"
+            )
+        elif line["type"] == "missing":
+            message = f"{key} is missing{_about(of, key)}"
+        elif line["type"] == "value_error":
+            message = line["msg"].removeprefix("Value error, ")
+        else:
+            message = f"{line['msg']}, not {line['input']!r}{_about(of, key)}"
+        lines.append(_line(line["loc"], message, line["input"]))
+    return ValidationError.from_exception_data(f"fault {name}", lines)
+
+
+def _about(of: type[Fault], key: str) -> str:
+    field = of.model_fields.get(key)
+    return f" ({key}: {field.description})" if field and field.description else ""
+
+
+def _or(wrong: str, allowed: Iterable[str]) -> str:
+    names = list(allowed)
+    near = difflib.get_close_matches(wrong, names, n=1)
+    return (f"; did you mean {near[0]!r}?" if near else "") + f" allowed: {', '.join(names)}"
+
+
+def _complaint(name: str, loc: tuple[str | int, ...], message: str, value: Any) -> ValidationError:
+    return ValidationError.from_exception_data(f"fault {name}", [_line(loc, message, value)])
+
+
+def _line(loc: tuple[str | int, ...], message: str, value: Any) -> InitErrorDetails:
+    error = PydanticCustomError("fault", "{message}", {"message": message})
+    return InitErrorDetails(type=error, loc=loc, input=value)

@@ -1,0 +1,30 @@
+"""Slow close: connections linger after the last byte."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from chaos.faults.fault import ToxicFault
+from chaos.faults.quantities import PositiveDuration, milliseconds
+
+
+class SlowClose(ToxicFault):
+    """All data passes, but a close by the dependency is seen only after `delay`.
+
+    Look for answers read until the connection closes, and for sockets that pile up.
+
+        lingering-llm: {on: llm, kind: slow_close, delay: 5s}
+    """
+
+    toxic_type = "slow_close"
+
+    kind: Literal["slow_close"] = "slow_close"
+    delay: PositiveDuration = Field(description="how much later the close arrives; 1 ms to 10 min")
+
+    def attributes(self) -> dict[str, int]:
+        return {"delay": milliseconds(self.delay)}
+
+    def parameters(self) -> dict[str, float | int | str]:
+        return {"delay_s": self.delay, "stream": self.stream}

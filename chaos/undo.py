@@ -1,0 +1,57 @@
+"""Undo a fault from its record alone, as often as one likes.
+
+The runner writes each record before its fault; whoever finds it later (the runner, the warden after the
+runner was killed, `ragquake rollback` a day after) may not know whether the fault ever went in or was
+undone since. So what is already undone is fine, and only "the fault may still be in" is an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from chaos.toxiproxy import FaultProxyError, ProxyGoneError, ProxyMissingError, Toxiproxy
+
+
+def perform(undo: Mapping[str, Any], timeout_s: float = 5.0) -> str:
+    """Carry out an undo record and say what was found; `FaultProxyError` when the fault may still be in."""
+    do = _DOES.get(str(undo.get("do")))
+    if do is None:
+        raise FaultProxyError(f"undo {dict(undo)}", f"only {', '.join(_DOES)} can be undone")
+    try:
+        api, proxy, toxic = str(undo["api"]), str(undo["proxy"]), str(undo.get("toxic", ""))
+        client = Toxiproxy(api, timeout_s)
+        return do(client, proxy, toxic)
+    except ProxyGoneError:
+        return f"the fault proxy at {api} is gone, and its faults with it"
+    except (KeyError, ValueError) as broken:
+        raise FaultProxyError(f"undo {dict(undo)}", f"the record cannot be read: {broken!r}") from broken
+
+
+def _remove_toxic(client: Toxiproxy, proxy: str, toxic: str) -> str:
+    try:
+        client.remove_toxic(proxy, toxic)
+    except ProxyMissingError:
+        pass
+    else:
+        return f"removed {toxic} from {proxy}"
+    try:
+        left = client.toxics(proxy)
+    except ProxyMissingError:
+        return f"proxy {proxy} is gone, and {toxic} with it"
+    if toxic in left:
+        raise FaultProxyError(f"remove {toxic} from {proxy}", "it came back while it was removed")
+    return f"{toxic} was already gone from {proxy}"
+
+
+def _enable(client: Toxiproxy, proxy: str, _: str) -> str:
+    try:
+        was_enabled = client.proxy(proxy).enabled
+        if not was_enabled:
+            client.set_enabled(proxy, True)
+    except ProxyMissingError:
+        return f"proxy {proxy} is gone, and was not enabled"
+    return f"{proxy} was already enabled" if was_enabled else f"enabled {proxy}"
+
+
+_DOES: Mapping[str, Callable[[Toxiproxy, str, str], str]] = {"remove_toxic": _remove_toxic, "enable": _enable}
