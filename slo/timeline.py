@@ -23,7 +23,7 @@ class PhaseWindow:
 
 @dataclass(frozen=True, slots=True)
 class FaultWindow:
-    """The time during which a fault was in; `end_s` is the end of the run when nothing says it was removed."""
+    """When a fault was in; `end_s` is the end of the run when nothing says that it was removed."""
 
     name: str
     on: str

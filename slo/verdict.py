@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-SCHEMA = "ragquake/verdict/v1"
+SCHEMA: Literal["ragquake/verdict/v1"] = "ragquake/verdict/v1"
 FILE = "verdict.json"
 
 Verdicts = Literal["pass", "warn", "fail", "inconclusive", "error"]
@@ -121,7 +121,11 @@ class Assertion(Part):
 
 
 class SegmentPhase(Part):
-    """One segment in one phase. Failed requests count as infinitely slow, so a percentile may be infinite."""
+    """One segment in one phase.
+
+    In `p50_s` to `p99_s` failed requests count as infinitely slow, so that they may be infinite;
+    `lived_p50_s` and `lived_p95_s` take every request at the time that it took, failed or not.
+    """
 
     count: int
     errors: int
@@ -130,6 +134,8 @@ class SegmentPhase(Part):
     p95_s: float | None = None
     p99_s: float | None = None
     p95_interval_s: Interval = (None, None)
+    lived_p50_s: float | None = None
+    lived_p95_s: float | None = None
     ttft_p95_s: float | None = None
     rate_per_s: float | None = None
 
