@@ -1,0 +1,60 @@
+# Two commands matter: `make chaos-spike` and `make test`. Each sets up what is missing first.
+# Works with GNU make 3.81 (macOS) and later.
+
+STACK ?= local
+LLM ?=
+ARGS ?=
+TESTS ?= tests
+BIN := .venv/bin
+RUN_FLAGS = $(if $(filter-out local,$(STACK)),--stack $(STACK)) $(if $(LLM),--llm $(LLM)) $(ARGS)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-dev test test-all check format lock list doctor clean FORCE
+
+help: ## list what make can do
+	@echo "ragquake: does a RAG service survive a tenfold spike and a failing dependency?"
+	@echo
+	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
+	@echo
+	@echo "  STACK=compose runs on the containers of docker-compose.yml, LLM=URL on a model server of yours,"
+	@echo "  ARGS='…' passes flags on to ragquake, PYTHON=python3.12 picks the Python to set up with."
+
+chaos-%: setup FORCE ## run the experiment of that name, e.g. make chaos-spike
+	$(BIN)/ragquake run $* $(RUN_FLAGS)
+
+list: setup ## list the experiments
+	@$(BIN)/ragquake list
+
+doctor: setup ## say what this machine offers and what follows from it
+	@$(BIN)/ragquake doctor
+
+setup: ## install what is missing: packages, Toxiproxy, search index
+	@sh scripts/setup
+
+setup-dev: ## the same, with what the tests need
+	@sh scripts/setup --dev
+
+test: setup-dev check ## linters, types, import rules, unit and contract tests
+	$(BIN)/pytest $(TESTS) --ignore=tests/scenario $(ARGS)
+
+test-all: setup-dev check ## the same and the scenarios, which start real stacks
+	$(BIN)/pytest $(TESTS) $(ARGS)
+
+check: setup-dev ## linters, types and import rules alone
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/mypy scripts/*.py
+	$(BIN)/lint-imports
+
+format: setup-dev ## put the code into its one format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: ## make the locks in requirements/ anew (needs uv; UPGRADE=1 takes newer versions)
+	sh scripts/lock $(if $(UPGRADE),--upgrade)
+
+clean: ## remove what set-up and runs made here (bundles in runs/ stay)
+	rm -rf .venv .ragquake .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+
+FORCE:
