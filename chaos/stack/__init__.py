@@ -1,0 +1,1 @@
+"""The stack: the processes under test and what they talk to, started, watched and stopped as one."""

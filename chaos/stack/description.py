@@ -1,0 +1,126 @@
+"""stack.json: who runs where, on which port, started how; the only memory that survives a dead runner.
+
+The warden, `ragquake rollback` and `ragquake down` stop what stands here and nothing else, the evaluator
+takes the environment of a verdict from here, so it is written whole (temporary file, then rename) every
+time a fact is added. The keys are fixed in docs/design/0001-the-first-true-path.md, section 6.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from chaos.stack.errors import StackError
+from chaos.stack.process import ProcessIdentity
+
+FILE_NAME = "stack.json"
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="ignore", populate_by_name=True)
+
+
+class PartRecord(_Record):
+    """One process of the stack; a part that this stack did not start has no pid."""
+
+    url: str | None = None
+    pid: int | None = None
+    created_s: float | None = None
+    command: list[str] = Field(default_factory=list)
+    log: str | None = None
+
+    @property
+    def identity(self) -> ProcessIdentity | None:
+        if self.pid is None or self.created_s is None:
+            return None
+        return ProcessIdentity(pid=self.pid, created_s=self.created_s)
+
+
+class ProxyRecord(_Record):
+    """The fault proxy: which, where, why, and whether the stack started it itself."""
+
+    kind: Literal["toxiproxy", "builtin"]
+    version: str = ""
+    api: str
+    why: str
+    owned: bool
+
+
+class DependencyRecord(_Record):
+    """One dependency behind the fault proxy: where the service calls and where that leads."""
+
+    proxy: str
+    listen: str
+    upstream: str
+
+
+class ServiceRecord(_Record):
+    """The service under test and the settings that it was given."""
+
+    url: str
+    settings: dict[str, str] = Field(default_factory=dict)
+
+
+class MachineRecord(_Record):
+    """The machine, as far as it explains a number."""
+
+    cores: int
+    memory_bytes: int
+    python: str
+    platform: str
+
+
+class StackDescription(_Record):
+    """The content of stack.json."""
+
+    schema_name: Literal["ragquake/stack/v1"] = Field(default="ragquake/stack/v1", alias="schema")
+    kind: Literal["local"] = "local"
+    proxy: ProxyRecord | None = None
+    parts: dict[str, PartRecord] = Field(default_factory=dict)
+    dependencies: dict[str, DependencyRecord] = Field(default_factory=dict)
+    service: ServiceRecord | None = None
+    versions: dict[str, str] = Field(default_factory=dict)
+    machine: MachineRecord | None = None
+
+    def identities(self) -> dict[str, ProcessIdentity]:
+        """The recorded process of each part that has one, by the part's name."""
+        found = {name: part.identity for name, part in self.parts.items()}
+        return {name: identity for name, identity in found.items() if identity}
+
+    def living(self) -> dict[str, ProcessIdentity]:
+        """The recorded processes that still run."""
+        return {name: identity for name, identity in self.identities().items() if identity.alive}
+
+    def to_json(self) -> str:
+        return json.dumps(self.model_dump(by_alias=True, mode="json"), indent=1, ensure_ascii=False) + "\n"
+
+    def write(self, path: Path) -> None:
+        """Replace the file in one step, so that a reader sees the old text or the new one, never a half."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(self.to_json())
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+
+
+def read_description(path: Path) -> StackDescription | None:
+    """The stack.json at the path, or nothing when there is none. Raises StackError when it is unreadable."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    try:
+        return StackDescription.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "file"
+        raise StackError(
+            f"{path} is not a stack description ({where}: {first['msg']}), so its processes cannot be found "
+            f"through it; look for them with: ps -ef | grep -E 'rag_service|toxiproxy|chaos.proxy'"
+        ) from error

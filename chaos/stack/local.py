@@ -1,0 +1,274 @@
+"""The local stack: four processes on loopback, started together, stopped together.
+
+It is a context manager whose exit leaves nothing running, also when the start itself was interrupted.
+stack.json is written after each process is known and before anything is waited for, so that whoever
+finds a dead runner can end what it left. The parts under test get a lower priority than the proxy, the
+journeys and the receiver: on two cores an overloaded service would otherwise slow the measurement of
+itself. The service is started while the vector DB and the model server still warm up, because importing
+sentence-transformers takes it about 16 s and the others one or two.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from chaos.clock import Clock, SystemClock
+from chaos.fault_proxy import FaultProxyError
+from chaos.proxy_choice import ProxyChoice, named_version
+from chaos.stack.borrowed import BorrowedProxies, delete_borrowed
+from chaos.stack.description import (
+    FILE_NAME,
+    PartRecord,
+    ProxyRecord,
+    ServiceRecord,
+    StackDescription,
+)
+from chaos.stack.environment import (
+    child_environment,
+    installed_versions,
+    service_environment,
+    this_machine,
+)
+from chaos.stack.errors import ProxyUnavailable, StackError, log_tail
+from chaos.stack.part import STOP_GRACE_S, Part, PartPlan, wait_finished, wait_ready
+from chaos.stack.ports import choose_ports
+from chaos.stack.process import ProcessIdentity, spawned
+from chaos.stack.teardown import stop_recorded
+from chaos.stack.wiring import DEPENDENCIES, MODEL, PORTS, Wiring
+from chaos.toxiproxy import Toxiproxy
+
+PARTS_UNDER_TEST_NICE = 10
+SERVICE_READY_TIMEOUT_S = 180.0
+"""About 16 s when the disk is warm; a first start on a slow disk reads 1 GB of libraries."""
+PART_READY_TIMEOUT_S = 60.0
+INGEST_TIMEOUT_S = 1200.0
+"""About 2,500 documents through MiniLM on two cores take a minute or two; a user's corpus may be larger."""
+
+
+class LocalStack:
+    """The stack of one run (or of `ragquake up`); describes itself in FOLDER/stack.json, logs to FOLDER/logs.
+
+    `ports` names some of service, vector_db, llm, proxy; the others are chosen free. `runner` is the
+    process whose death means that the stack has no owner any more; a stack that stays has none.
+    """
+
+    def __init__(
+        self,
+        *,
+        folder: Path,
+        index_dir: Path,
+        proxy: ProxyChoice,
+        otlp_endpoint: str | None = None,
+        service_settings: Mapping[str, str] | None = None,
+        model_server_options: Mapping[str, str] | None = None,
+        ports: Mapping[str, int] | None = None,
+        runner: ProcessIdentity | None = None,
+        home: Path = Path(".ragquake"),
+        environment: Mapping[str, str] | None = None,
+        on_progress: Callable[[str], None] = lambda _line: None,
+        clock: Clock | None = None,
+    ) -> None:
+        self.stack_file = folder.absolute() / FILE_NAME
+        self.logs = folder.absolute() / "logs"
+        self.description = StackDescription()
+        self._index_dir = index_dir.absolute()
+        self._proxy = proxy
+        self._otlp_endpoint = otlp_endpoint
+        self._settings = dict(service_settings or {})
+        self._options = dict(model_server_options or {})
+        self._named_ports = dict(ports or {})
+        self._runner = runner
+        self._borrowed = BorrowedProxies(home)
+        self._inherited = os.environ if environment is None else environment
+        self._say = on_progress
+        self._clock: Clock = clock or SystemClock()
+        self._parts: dict[str, Part] = {}
+        self._writing = threading.Lock()
+
+    @property
+    def service_url(self) -> str:
+        if self.description.service is None:
+            raise StackError("the stack was not started, so its service has no address")
+        return self.description.service.url
+
+    @property
+    def proxy_api(self) -> str:
+        if self.description.proxy is None:
+            raise StackError("the stack was not started, so its fault proxy has no address")
+        return self.description.proxy.api
+
+    def start(self) -> Self:
+        """Start everything and wait until it is ready. Whatever goes wrong, nothing is left running."""
+        try:
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def stop(self, grace_s: float = STOP_GRACE_S) -> None:
+        """End every process of the stack, adopted ones too, but for runner and warden. May be repeated."""
+        try:
+            delete_borrowed(self.description)
+        except FaultProxyError as error:
+            self._say(f"could not delete the proxies made on {self.proxy_api}: {error}")
+        stop_recorded(self.stack_file, self.description, grace_s=grace_s, spare=("runner", "warden"))
+        for part in self._parts.values():
+            part.exit_code()
+
+    def require_alive(self) -> None:
+        """Raise PartDied when a process that the stack started has ended since."""
+        for part in self._parts.values():
+            part.require_alive()
+
+    def adopt(
+        self,
+        name: str,
+        process: subprocess.Popen[bytes] | ProcessIdentity,
+        *,
+        command: tuple[str, ...] = (),
+        url: str | None = None,
+        log: Path | None = None,
+    ) -> None:
+        """Record a process that somebody else started (journeys, warden), so that it ends with the stack."""
+        identity = process if isinstance(process, ProcessIdentity) else spawned(process)
+        self._record(
+            name,
+            PartRecord(
+                url=url,
+                pid=identity.pid,
+                created_s=identity.created_s,
+                command=list(command),
+                log=str(log) if log else None,
+            ),
+        )
+
+    def child_environment(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
+        """The environment for a process that belongs to this stack; start adopted ones with it."""
+        return child_environment(self._inherited, str(self.stack_file), extra)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _start(self) -> None:
+        wiring = Wiring(
+            ports=choose_ports(PORTS, self._named_ports),
+            index_dir=self._index_dir,
+            model=self._options.pop("model", MODEL),
+        )
+        settings = service_environment(wiring.service_settings(), self._settings, self._otlp_endpoint)
+        self.description.machine = this_machine()
+        self.description.versions = installed_versions()
+        if self._runner is not None:
+            self.adopt("runner", self._runner)
+        self._build_index(wiring)
+        started = [
+            self._spawn("vector_db", wiring.vector_db_command(), wiring, "/healthz"),
+            self._spawn("llm", wiring.model_server_command(self._options), wiring, "/health"),
+        ]
+        self._start_proxy(wiring)
+        rag_settings = {name: value for name, value in settings.items() if name.startswith("RAG_")}
+        self.description.service = ServiceRecord(url=wiring.url("service"), settings=rag_settings)
+        started.append(self._spawn("service", wiring.service_command(), wiring, "/readyz", settings))
+        self._say("waiting for " + ", ".join(part.name for part in started))
+        wait_ready(
+            started,
+            self._clock,
+            on_ready=lambda part, took_s: self._say(f"{part.name} is ready after {took_s:.1f} s"),
+        )
+        self.require_alive()
+
+    def _build_index(self, wiring: Wiring) -> None:
+        if (self._index_dir / "manifest.json").exists():
+            return
+        self._say(f"building the index in {self._index_dir} (once; a few minutes)")
+        command = wiring.ingest_command()
+        part = self._launch(PartPlan(name="ingest", command=command, env=self.child_environment()))
+        told = ""
+
+        def tell(part: Part) -> None:
+            nonlocal told
+            newest = next(iter(log_tail(part.log, 1)), "")
+            if newest != told:
+                told = newest
+                self._say(f"index: {newest}")
+
+        wait_finished(part, self._clock, timeout_s=INGEST_TIMEOUT_S, on_tick=tell)
+        del self._parts["ingest"], self.description.parts["ingest"]
+
+    def _start_proxy(self, wiring: Wiring) -> None:
+        """Start the fault proxy (or use the running one) and put it before both dependencies."""
+        choice = self._proxy
+        record = ProxyRecord(
+            kind=choice.kind, api=choice.api or wiring.url("proxy"), why=choice.why, owned=choice.owned
+        )
+        self.description.proxy = record
+        client = Toxiproxy(record.api)
+        try:
+            if choice.owned:
+                command = wiring.proxy_command(choice)
+                ready = f"{record.api}/version"
+                plan = PartPlan("proxy", command, self.child_environment(), record.api, ready)
+                wait_ready([self._launch(plan)], self._clock)
+            else:
+                self._borrowed.make_room(client, DEPENDENCIES)
+            record.version = named_version(client.version(), choice)
+            for name in DEPENDENCIES:
+                dependency = wiring.dependency(name)
+                if not choice.owned:
+                    self._borrowed.remember(record.api, name, dependency.listen, dependency.upstream)
+                self.description.dependencies[name] = dependency
+                self._write()
+                client.create_proxy(name, dependency.listen, dependency.upstream)
+        except FaultProxyError as error:
+            raise ProxyUnavailable(
+                f"the fault proxy at {record.api} ({choice.why}) failed: {error}"
+            ) from error
+        self._say(choice.sentence(record.version))
+
+    def _spawn(
+        self,
+        name: str,
+        command: tuple[str, ...],
+        wiring: Wiring,
+        ready_path: str,
+        extra: Mapping[str, str] | None = None,
+    ) -> Part:
+        """Start one of the parts under test, at a lower priority."""
+        url = wiring.url(name)
+        plan = PartPlan(
+            name=name,
+            command=command,
+            env=self.child_environment(extra),
+            url=url,
+            ready_url=url + ready_path,
+            ready_timeout_s=SERVICE_READY_TIMEOUT_S if name == "service" else PART_READY_TIMEOUT_S,
+            nice=PARTS_UNDER_TEST_NICE,
+        )
+        return self._launch(plan)
+
+    def _launch(self, plan: PartPlan) -> Part:
+        part = Part.start(plan, self.logs)
+        self._parts[plan.name] = part
+        self.adopt(plan.name, part.identity, command=plan.command, url=plan.url, log=part.log)
+        return part
+
+    def _record(self, name: str, record: PartRecord) -> None:
+        with self._writing:
+            self.description.parts[name] = record
+            self.description.write(self.stack_file)
+
+    def _write(self) -> None:
+        with self._writing:
+            self.description.write(self.stack_file)

@@ -1,0 +1,120 @@
+"""Processes by pid *and* creation time, so that a signal never reaches a stranger.
+
+A pid alone is a guess: after a crash the number may belong to somebody's editor. stack.json therefore
+keeps the creation time beside it, and a process is signalled only when both agree. The tolerance of
+two seconds is there because Linux derives the creation time from a boot time in whole seconds, which
+moves when the clock is set; a pid that comes round again within two seconds does not happen.
+
+A process can be lost between its start and the line that records it (the runner was killed in that
+instant), so children also carry a mark in their environment: the path of the stack.json they belong to.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import psutil
+
+CREATED_TOLERANCE_S = 2.0
+MARK = "RAGQUAKE_STACK"
+"""Environment variable of every child: the absolute path of its stack.json."""
+KILL_WAIT_S = 2.0
+"""How long the kernel may take to bury a process after SIGKILL."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessIdentity:
+    """One process of this machine, told apart from any later holder of its pid."""
+
+    pid: int
+    created_s: float
+
+    @classmethod
+    def of(cls, pid: int) -> ProcessIdentity:
+        """The identity of a living process (or of a zombie). Raises psutil.NoSuchProcess for no process."""
+        return cls(pid=pid, created_s=round(psutil.Process(pid).create_time(), 3))
+
+    @classmethod
+    def of_this_process(cls) -> ProcessIdentity:
+        return cls.of(os.getpid())
+
+    def process(self) -> psutil.Process | None:
+        """The process, when it still runs and is the same one; zombies do not count as running."""
+        try:
+            process = psutil.Process(self.pid)
+            same = abs(process.create_time() - self.created_s) <= CREATED_TOLERANCE_S
+            return process if same and process.status() != psutil.STATUS_ZOMBIE else None
+        except psutil.Error:
+            return None
+
+    @property
+    def alive(self) -> bool:
+        return self.process() is not None
+
+
+def family(processes: Iterable[psutil.Process]) -> list[psutil.Process]:
+    """The processes and all that descend from them, each once."""
+    members: dict[int, psutil.Process] = {}
+    for process in processes:
+        members.setdefault(process.pid, process)
+        try:
+            for child in process.children(recursive=True):
+                members.setdefault(child.pid, child)
+        except psutil.Error:
+            continue
+    return list(members.values())
+
+
+def marked(mark: str) -> list[psutil.Process]:
+    """Running processes of this user whose environment carries the mark, this process excepted."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.pid != os.getpid() and process.environ().get(MARK) == mark:
+                found.append(process)
+        except (psutil.Error, OSError):
+            continue
+    return [process for process in found if _runs(process)]
+
+
+def stop_processes(processes: Iterable[psutil.Process], grace_s: float) -> None:
+    """SIGTERM to the processes and their descendants, all at once; SIGKILL to those left after the grace.
+
+    An interruption while waiting (a second Ctrl-C) cuts the grace short instead of leaving orphans.
+    """
+    members = family(processes)
+    for process in members:
+        _signal(process, psutil.Process.terminate)
+    left = members
+    try:
+        left = psutil.wait_procs(members, timeout=grace_s)[1]
+    finally:
+        stubborn = family(process for process in left if _runs(process))
+        for process in stubborn:
+            _signal(process, psutil.Process.kill)
+        psutil.wait_procs(stubborn, timeout=KILL_WAIT_S)
+
+
+def spawned(popen: subprocess.Popen[bytes]) -> ProcessIdentity:
+    """The identity of a child just started; one that is already gone keeps its pid with no creation time."""
+    try:
+        return ProcessIdentity.of(popen.pid)
+    except psutil.Error:
+        return ProcessIdentity(pid=popen.pid, created_s=0.0)
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
+
+
+def _signal(process: psutil.Process, send: Callable[[psutil.Process], None]) -> None:
+    try:
+        send(process)
+    except psutil.Error:
+        return

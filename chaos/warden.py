@@ -1,0 +1,122 @@
+"""The dead man's switch: a process that outlives its runner just long enough to clean up after it.
+
+A runner that is killed with SIGKILL runs no `finally`. The warden holds the read end of a pipe whose
+write end only the runner has: the kernel closes it however the runner ends, within the same instant and
+without polling. As a second opinion it looks at the runner's pid and creation time. A runner that ended
+well writes "done" first; without that word, the warden undoes the faults and stops the stack.
+
+It ignores Ctrl-C and hang-ups, because a terminal sends those to everybody at once. When runner and
+warden are both killed, `ragquake rollback` does the same work from the same files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from chaos.rollback import RollbackReport, rollback
+from chaos.stack.process import ProcessIdentity, spawned
+
+DONE = b"done\n"
+LOOK_EVERY_S = 0.5
+DONE_WAIT_S = 5.0
+"""After "done" the warden has nothing left to do but to exit; longer than that, it is stuck."""
+
+
+@dataclass(frozen=True, slots=True)
+class Warden:
+    """The runner's handle on its warden; call `done` when faults are undone and the stack is stopped."""
+
+    process: subprocess.Popen[bytes]
+    identity: ProcessIdentity
+    command: tuple[str, ...]
+    log: Path
+
+    def done(self) -> None:
+        """Dismiss the warden and wait until it is gone; may be called again."""
+        pipe = self.process.stdin
+        if pipe is not None and not pipe.closed:
+            try:
+                pipe.write(DONE)
+                pipe.close()
+            except BrokenPipeError:
+                pass
+        try:
+            self.process.wait(DONE_WAIT_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+def start_warden(bundle: Path, environment: Mapping[str, str] | None = None) -> Warden:
+    """Start a warden for this process and a bundle; do so before the first part of the stack starts."""
+    runner = ProcessIdentity.of_this_process()
+    command = (
+        *(sys.executable, "-m", "chaos.warden", "--bundle", str(bundle.absolute())),
+        *("--runner-pid", str(runner.pid), "--runner-created", str(runner.created_s)),
+    )
+    log = bundle.absolute() / "logs" / "warden.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            command,
+            env=dict(os.environ if environment is None else environment),
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    return Warden(process=process, identity=spawned(process), command=command, log=log)
+
+
+def watch(pipe: int, runner: ProcessIdentity, look_every_s: float = LOOK_EVERY_S) -> bool:
+    """Wait until the runner says "done" (true) or is gone without a word (false)."""
+    heard = b""
+    while True:
+        if select.select([pipe], [], [], look_every_s)[0]:
+            read = os.read(pipe, 64)
+            heard += read
+            if DONE in heard:
+                return True
+            if not read:
+                return False
+        elif not runner.alive:
+            return False
+
+
+def main(
+    arguments: Sequence[str] | None = None, clean_up: Callable[[Path], RollbackReport] | None = None
+) -> int:
+    """Watch a runner; clean up after it when it dies. Exit 0 when dismissed or clean, 4 when not clean."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    parser = argparse.ArgumentParser(prog="python -m chaos.warden", description=__doc__)
+    parser.add_argument("--bundle", type=Path, required=True)
+    parser.add_argument("--runner-pid", type=int, required=True)
+    parser.add_argument("--runner-created", type=float, required=True)
+    options = parser.parse_args(arguments)
+    runner = ProcessIdentity(options.runner_pid, options.runner_created)
+    if watch(sys.stdin.fileno(), runner):
+        return 0
+    report = (clean_up or _roll_back)(options.bundle)
+    for fault in report.faults:
+        print(f"{fault.fault}: {fault.message}", flush=True)
+    print(f"stopped: {', '.join(report.stopped) or 'nothing'}; strays: {report.strays}", flush=True)
+    for problem in report.problems:
+        print(problem, flush=True)
+    return 0 if report.clean else 4
+
+
+def _roll_back(bundle: Path) -> RollbackReport:
+    return rollback(bundle, by="warden")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
