@@ -75,7 +75,7 @@ class JourneysProcess:
         return self.process
 
     def wait_ready(self, while_waiting: Callable[[], None] = lambda: None) -> Mapping[str, Any]:
-        """What the generator says when it is warm. Raises EnvironmentFailure when it dies or takes too long."""
+        """What the generator says when it is warm. Raises EnvironmentFailure when it dies or is slow."""
         deadline_s = self._clock.monotonic_s() + READY_TIMEOUT_S
         while self._clock.monotonic_s() < deadline_s:
             if self._files.ready.exists():

@@ -190,12 +190,12 @@ class _Walk:
         if isinstance(node, MappingNode):
             return self._mapping(node, location)
         if isinstance(node, SequenceNode):
+            self._check_tag(node, "seq")
             return [self.value(item, (*location, index)) for index, item in enumerate(node.value)]
         return self._scalar(cast(ScalarNode, node))
 
     def _mapping(self, node: MappingNode, location: Location) -> dict[str, Any]:
-        if node.tag != f"{_CORE}map":
-            self._complain(node, f"tag {node.tag} is not allowed; only plain YAML is read")
+        self._check_tag(node, "map")
         result: dict[str, Any] = {}
         for key_node, value_node in node.value:
             key = str(key_node.value)
@@ -233,6 +233,10 @@ class _Walk:
             self._complain(node, f"{text!r} is not a finite number")
             return None
         return number
+
+    def _check_tag(self, node: Node, plain: str) -> None:
+        if node.tag != f"{_CORE}{plain}":
+            self._complain(node, f"tag {node.tag} is not allowed; only plain YAML is read")
 
     def _complain(self, node: Node, message: str) -> None:
         self.problems.append(f"{self.path}:{node.start_mark.line + 1}: {message}")

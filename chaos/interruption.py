@@ -1,0 +1,32 @@
+"""Ctrl-C and SIGTERM as one thing, with a rollback that a second, impatient Ctrl-C cannot cut short."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Interrupted(KeyboardInterrupt):
+    """A person, or whoever speaks for one, wants the run to stop."""
+
+
+@contextmanager
+def interruptible(*, ignore: bool = False) -> Iterator[None]:
+    """Turn the signals that ask a process to end into Interrupted, or ignore them while cleaning up."""
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        del frame
+        raise Interrupted(signal.Signals(number).name)
+
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN if ignore else on_signal)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,18 @@
+"""From a bundle to its verdict and reports: one way, for a run that has just ended and for any old one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from slo import evaluator, history, report, store
+from slo.verdict import Verdict
+
+
+def judge(bundle: Path, runs: Path | None = None) -> Verdict:
+    """Evaluate a bundle and write its reports; with `runs`, keep the verdict in the history beside it."""
+    store.build(bundle)
+    verdict = evaluator.evaluate(bundle)
+    report.write(bundle, verdict)
+    if runs is not None:
+        history.record(runs / "history.duckdb", verdict)
+    return verdict
