@@ -1,7 +1,8 @@
 """What the run costs the machine, once a second and per part, and whether the load generator was saturated.
 
 The runner is a part too: it holds the receiver, and a receiver without CPU time would lose the evidence.
-A part's figures include its descendants. CPU is the difference of two readings of the processes' own
+A part's figures include its descendants, down to the next part: journeys and stack are children of the
+runner, and must not be counted as its own. CPU is the difference of two readings of the processes' own
 clocks, so a late sample is still right. Each line goes out in one write, so that a crash costs one line.
 Keys of a line: docs/design/0001-the-first-true-path.md, section 5.
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -20,9 +21,11 @@ from typing import Self
 import psutil
 
 from chaos.clock import Clock, SystemClock
-from chaos.stack.process import ProcessIdentity, family
+from chaos.stack.process import ProcessIdentity
 
 PERIOD_S = 1.0
+MAX_DEPTH = 64
+"""A bound against a parent chain that changes while it is read; real ones are under ten deep."""
 FILE_NAME = "resources.jsonl"
 
 
@@ -51,11 +54,13 @@ class PartGauge:
     def __init__(self) -> None:
         self._last: dict[str, _CpuMark] = {}
 
-    def read(self, part: str, process: psutil.Process, unix_s: float, monotonic_s: float) -> Reading:
-        """The figures of a process and its descendants; `cpu_ratio` is null on a part's first reading."""
+    def read(
+        self, part: str, members: Iterable[psutil.Process], unix_s: float, monotonic_s: float
+    ) -> Reading:
+        """The figures of the processes of a part; `cpu_ratio` is null on a part's first reading."""
         used_s: dict[int, float] = {}
         rss = files = connections = threads = 0
-        for member in family([process]):
+        for member in members:
             try:
                 with member.oneshot():
                     times = member.cpu_times()
@@ -76,6 +81,22 @@ class PartGauge:
             return None
         spent_s = sum(max(0.0, used - before.used_s.get(pid, 0.0)) for pid, used in used_s.items())
         return round(spent_s / (monotonic_s - before.at_s), 4)
+
+
+def members_of(parts: Mapping[str, ProcessIdentity]) -> dict[str, list[psutil.Process]]:
+    """The processes of each living part: its own and every descendant that no part is nearer to."""
+    part_of = {identity.pid: part for part, identity in parts.items() if identity.alive}
+    members: dict[str, list[psutil.Process]] = {part: [] for part in part_of.values()}
+    processes = {process.pid: process for process in psutil.process_iter(["ppid"])}
+    for process in processes.values():
+        ancestor: psutil.Process | None = process
+        for _ in range(MAX_DEPTH):
+            if ancestor is None or ancestor.pid in part_of:
+                break
+            ancestor = processes.get(ancestor.info["ppid"] or 0)
+        if ancestor is not None and ancestor.pid in part_of:
+            members[part_of[ancestor.pid]].append(process)
+    return members
 
 
 class ResourceSampler(threading.Thread):
@@ -129,9 +150,6 @@ class ResourceSampler(threading.Thread):
 
     def _sample(self, descriptor: int) -> None:
         parts = {"runner": ProcessIdentity.of_this_process(), **self._parts()}
-        for part, identity in parts.items():
-            process = identity.process()
-            if process is None:
-                continue
-            reading = self._gauge.read(part, process, self._clock.unix_s(), self._clock.monotonic_s())
+        for part, members in members_of(parts).items():
+            reading = self._gauge.read(part, members, self._clock.unix_s(), self._clock.monotonic_s())
             os.write(descriptor, (json.dumps(asdict(reading), separators=(",", ":")) + "\n").encode())

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -21,6 +22,7 @@ import psutil
 CREATED_TOLERANCE_S = 2.0
 MARK = "RAGQUAKE_STACK"
 """Environment variable of every child: the absolute path of its stack.json."""
+POLL_S = 0.02
 KILL_WAIT_S = 2.0
 """How long the kernel may take to bury a process after SIGKILL."""
 
@@ -90,12 +92,12 @@ def stop_processes(processes: Iterable[psutil.Process], grace_s: float) -> None:
         _signal(process, psutil.Process.terminate)
     left = members
     try:
-        left = psutil.wait_procs(members, timeout=grace_s)[1]
+        left = _wait_gone(members, grace_s)
     finally:
         stubborn = family(process for process in left if _runs(process))
         for process in stubborn:
             _signal(process, psutil.Process.kill)
-        psutil.wait_procs(stubborn, timeout=KILL_WAIT_S)
+        _wait_gone(stubborn, KILL_WAIT_S)
 
 
 def spawned(popen: subprocess.Popen[bytes]) -> ProcessIdentity:
@@ -104,6 +106,17 @@ def spawned(popen: subprocess.Popen[bytes]) -> ProcessIdentity:
         return ProcessIdentity.of(popen.pid)
     except psutil.Error:
         return ProcessIdentity(pid=popen.pid, created_s=0.0)
+
+
+def _wait_gone(processes: list[psutil.Process], timeout_s: float) -> list[psutil.Process]:
+    """Those that still run after the timeout. psutil.wait_procs would wait for zombies, too, and in a
+    container whose first process reaps nobody, orphans stay zombies for ever."""
+    until_s = time.monotonic() + timeout_s
+    while left := [process for process in processes if _runs(process)]:
+        if time.monotonic() >= until_s:
+            break
+        time.sleep(POLL_S)
+    return left
 
 
 def _runs(process: psutil.Process) -> bool:
