@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +21,8 @@ from typing import Self
 import psutil
 
 from chaos.clock import Clock, SystemClock
+from chaos.stack.description import FILE_NAME as STACK_FILE_NAME
+from chaos.stack.description import read_description
 from chaos.stack.process import ProcessIdentity
 
 PERIOD_S = 1.0
@@ -102,20 +104,20 @@ def members_of(parts: Mapping[str, ProcessIdentity]) -> dict[str, list[psutil.Pr
 class ResourceSampler(threading.Thread):
     """Appends a line for each living part to BUNDLE/resources.jsonl every second, until stopped.
 
-    `parts` is asked anew each time, because journeys join a stack that runs already.
+    Which parts there are is read from BUNDLE/stack.json each time, because journeys join a stack that
+    runs already.
     """
 
     def __init__(
         self,
-        path: Path,
-        parts: Callable[[], Mapping[str, ProcessIdentity]],
+        bundle: Path,
         *,
         period_s: float = PERIOD_S,
         clock: Clock | None = None,
     ) -> None:
         super().__init__(name="resource-sampler", daemon=True)
-        self._path = path
-        self._parts = parts
+        self._path = bundle / FILE_NAME
+        self._stack_file = bundle / STACK_FILE_NAME
         self._period_s = period_s
         self._clock: Clock = clock or SystemClock()
         self._gauge = PartGauge()
@@ -149,7 +151,9 @@ class ResourceSampler(threading.Thread):
         self.stop()
 
     def _sample(self, descriptor: int) -> None:
-        parts = {"runner": ProcessIdentity.of_this_process(), **self._parts()}
+        description = read_description(self._stack_file)
+        recorded = description.identities() if description else {}
+        parts = {**recorded, "runner": ProcessIdentity.of_this_process()}
         for part, members in members_of(parts).items():
             reading = self._gauge.read(part, members, self._clock.unix_s(), self._clock.monotonic_s())
             os.write(descriptor, (json.dumps(asdict(reading), separators=(",", ":")) + "\n").encode())

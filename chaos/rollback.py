@@ -51,6 +51,19 @@ class RollbackReport:
         """Whether no fault and no process of the bundle is left, as far as can be known."""
         return not self.problems and all(fault.done for fault in self.faults)
 
+    def sentence(self) -> str:
+        """What was found and done, in words; what is left to do, when something is."""
+        if self.nothing_to_do:
+            return f"{self.bundle}: no fault is outstanding and no process is running"
+        said = [f"{fault.fault}: {fault.message}" for fault in self.faults]
+        if self.stopped:
+            said.append(f"stopped {', '.join(self.stopped)}")
+        if self.strays:
+            said.append(f"stopped {self.strays} processes that no record named")
+        if not self.clean:
+            said.extend((*self.problems, "not everything could be undone; run it again, or end the proxy"))
+        return "; ".join(said)
+
     @property
     def nothing_to_do(self) -> bool:
         return self.clean and not (self.faults or self.stopped or self.strays)

@@ -106,11 +106,7 @@ def main(
     if watch(sys.stdin.fileno(), runner):
         return 0
     report = (clean_up or _roll_back)(options.bundle)
-    for fault in report.faults:
-        print(f"{fault.fault}: {fault.message}", flush=True)
-    print(f"stopped: {', '.join(report.stopped) or 'nothing'}; strays: {report.strays}", flush=True)
-    for problem in report.problems:
-        print(problem, flush=True)
+    print(report.sentence(), flush=True)
     return 0 if report.clean else 4
 
 

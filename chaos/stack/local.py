@@ -13,15 +13,15 @@ from __future__ import annotations
 import os
 import subprocess
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from chaos.clock import Clock, SystemClock
 from chaos.fault_proxy import FaultProxyError
-from chaos.proxy_choice import ProxyChoice, named_version
 from chaos.stack.borrowed import BorrowedProxies, delete_borrowed
+from chaos.stack.breakers import breaker_states
 from chaos.stack.description import (
     FILE_NAME,
     PartRecord,
@@ -39,6 +39,7 @@ from chaos.stack.errors import ProxyUnavailable, StackError, log_tail
 from chaos.stack.part import STOP_GRACE_S, Part, PartPlan, wait_finished, wait_ready
 from chaos.stack.ports import choose_ports
 from chaos.stack.process import ProcessIdentity, spawned
+from chaos.stack.proxy_choice import ProxyChoice, named_version
 from chaos.stack.teardown import stop_recorded
 from chaos.stack.wiring import DEPENDENCIES, MODEL, PORTS, Wiring
 from chaos.toxiproxy import Toxiproxy
@@ -127,17 +128,23 @@ class LocalStack:
         for part in self._parts.values():
             part.require_alive()
 
+    def breaker_states(self) -> dict[str, str]:
+        """What the service says about its breakers, by name; nothing while it does not answer."""
+        return breaker_states(self.service_url)
+
     def adopt(
         self,
         name: str,
         process: subprocess.Popen[bytes] | ProcessIdentity,
-        *,
-        command: tuple[str, ...] = (),
-        url: str | None = None,
         log: Path | None = None,
+        *,
+        command: Sequence[str] = (),
+        url: str | None = None,
     ) -> None:
         """Record a process that somebody else started (journeys, warden), so that it ends with the stack."""
         identity = process if isinstance(process, ProcessIdentity) else spawned(process)
+        if not command and isinstance(process, subprocess.Popen) and isinstance(process.args, list | tuple):
+            command = [str(word) for word in process.args]
         self._record(
             name,
             PartRecord(

@@ -7,17 +7,18 @@ down, up, half dead (some parts ended), dead (all ended, or the machine was rest
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from chaos.proxy_choice import ProxyChoice
 from chaos.stack.borrowed import delete_borrowed
 from chaos.stack.description import FILE_NAME, StackDescription, read_description
 from chaos.stack.errors import StackBusy, StackError
 from chaos.stack.local import LocalStack
 from chaos.stack.part import STOP_GRACE_S
+from chaos.stack.proxy_choice import ProxyChoice, choose_proxy
 from chaos.stack.teardown import Teardown, stop_recorded
 
 HOME = Path(".ragquake")
@@ -34,7 +35,6 @@ class StackState:
     description: StackDescription | None = None
     ended: tuple[str, ...] = ()
 
-    @property
     def sentence(self) -> str:
         """The state in words, with what to do next."""
         if self.description is None:
@@ -58,7 +58,6 @@ class Down:
     before: StackState
     teardown: Teardown
 
-    @property
     def sentence(self) -> str:
         if self.before.state == "down" and not self.teardown.strays:
             return "no stack was up"
@@ -82,10 +81,10 @@ def state(home: Path = HOME) -> StackState:
 
 
 def up(
-    *,
-    index_dir: Path,
-    proxy: ProxyChoice,
     home: Path = HOME,
+    *,
+    index_dir: Path | None = None,
+    proxy: ProxyChoice | None = None,
     otlp_endpoint: str | None = None,
     service_settings: Mapping[str, str] | None = None,
     model_server_options: Mapping[str, str] | None = None,
@@ -94,17 +93,18 @@ def up(
 ) -> StackState:
     """Start a stack that stays when this process ends. Raises StackBusy when one is up or half dead.
 
-    The leftovers of a dead one (a restarted machine) are cleared away first.
+    The index is HOME/index and the proxy is chosen from the environment unless they are given. The
+    leftovers of a dead stack (a restarted machine) are cleared away first.
     """
     before = state(home)
     if before.state in ("up", "half dead"):
-        raise StackBusy(before.sentence)
+        raise StackBusy(before.sentence())
     if before.state == "dead":
         down(home)
     stack = LocalStack(
         folder=home,
-        index_dir=index_dir,
-        proxy=proxy,
+        index_dir=index_dir or home / "index",
+        proxy=proxy or choose_proxy(os.environ, home),
         otlp_endpoint=otlp_endpoint,
         service_settings=service_settings,
         model_server_options=model_server_options,

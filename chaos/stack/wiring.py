@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from chaos.proxy_choice import ProxyChoice
 from chaos.stack.description import DependencyRecord
 from chaos.stack.ports import LOOPBACK
+from chaos.stack.proxy_choice import ProxyChoice
 
 DEPENDENCIES = ("vector_db", "llm")
 PORTS = ("service", "proxy", *DEPENDENCIES, *(f"{name}_proxy" for name in DEPENDENCIES))

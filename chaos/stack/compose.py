@@ -1,0 +1,295 @@
+"""The same stack in containers, for people who have an engine: docker-compose.yml, started and stopped.
+
+`docker` on PATH is only a client, so the engine is asked before anything is believed. Evidence comes as
+files: the collector writes the runner's own spool format into BUNDLE/otlp, because the runner's receiver
+listens on loopback and a container on Linux cannot reach the host's loopback. For the same reason the
+barrier is asked for from inside the service's container, where the service takes the caller for local.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+import httpx
+
+from chaos.fault_proxy import FaultProxyError
+from chaos.stack.description import (
+    FILE_NAME,
+    DependencyRecord,
+    PartRecord,
+    ProxyRecord,
+    ServiceRecord,
+    StackDescription,
+)
+from chaos.stack.environment import child_environment, installed_versions, this_machine
+from chaos.stack.errors import StackError
+from chaos.stack.ports import LOOPBACK, choose_ports
+from chaos.stack.process import ProcessIdentity, spawned
+from chaos.toxiproxy import Toxiproxy
+
+COMPOSE_FILE = Path(__file__).resolve().parents[2] / "docker-compose.yml"
+PROJECT = "ragquake"
+UP_TIMEOUT_S = 3600.0
+"""The first start builds an image with torch in it; with vLLM it also downloads the weights."""
+DOWN_TIMEOUT_S = 60.0
+ASK_TIMEOUT_S = 20.0
+DEPENDENCIES = {"vector_db": ("toxiproxy:7101", "vector-db:7100"), "llm": ("toxiproxy:7201", "{llm}:7200")}
+LLMS = {"simulator": "model-server", "vllm": "vllm"}
+DEFAULT_VLLM_MODEL = "Qwen/Qwen2.5-1.5B-Instruct"
+FLUSH = (
+    "import urllib.request as u; "
+    "print(u.urlopen(u.Request('http://127.0.0.1:8080/v1/telemetry/flush', method='POST'), timeout=15)"
+    ".read().decode())"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """How a command of the container engine ended, and what it said."""
+
+    code: int
+    output: str
+
+
+class Engine(Protocol):
+    """Runs a command line of the container engine; `log` takes its output where it is long."""
+
+    def __call__(
+        self, command: Sequence[str], *, env: Mapping[str, str], timeout_s: float, log: Path | None = None
+    ) -> Said: ...
+
+
+class ComposeStack:
+    """The stack of one run in containers; describes itself in FOLDER/stack.json, logs to FOLDER/logs."""
+
+    def __init__(
+        self,
+        *,
+        folder: Path,
+        service_settings: Mapping[str, str] | None = None,
+        llm: str = "simulator",
+        environment: Mapping[str, str] | None = None,
+        on_progress: Callable[[str], None] = lambda _line: None,
+        engine: Engine | None = None,
+    ) -> None:
+        if llm not in LLMS:
+            raise StackError(
+                f"the compose stack has no model server {llm!r}; it has {', '.join(LLMS)} "
+                f"(another one's address works with the local stack only)"
+            )
+        self.stack_file = folder.absolute() / FILE_NAME
+        self.logs = folder.absolute() / "logs"
+        self.evidence = folder.absolute() / "otlp"
+        self.description = StackDescription(kind="compose")
+        self._settings = dict(service_settings or {})
+        self._llm = llm
+        self._inherited = dict(os.environ if environment is None else environment)
+        self._say = on_progress
+        self._engine: Engine = engine or run_engine
+        self._override = self.stack_file.with_name("docker-compose.override.json")
+        self._variables: dict[str, str] = {}
+        self._begun = False
+
+    @property
+    def service_url(self) -> str:
+        if self.description.service is None:
+            raise StackError("the stack was not started, so its service has no address")
+        return self.description.service.url
+
+    @property
+    def proxy_api(self) -> str:
+        if self.description.proxy is None:
+            raise StackError("the stack was not started, so its fault proxy has no address")
+        return self.description.proxy.api
+
+    def start(self) -> Self:
+        """Start everything and wait until it is healthy. Whatever goes wrong, nothing is left running."""
+        require_engine(self._engine, self._inherited)
+        try:
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def stop(self) -> None:
+        """Keep the containers' logs, then end them; the collector writes out its last spans on the way."""
+        if not self._begun:
+            return
+        self._compose("logs", "--no-color", timeout_s=DOWN_TIMEOUT_S, log=self.logs / "containers.log")
+        down = self._compose(
+            "down", "--timeout", "10", timeout_s=DOWN_TIMEOUT_S, log=self.logs / "compose.log"
+        )
+        if down.code:
+            self._say(
+                f"docker compose down failed (see {self.logs / 'compose.log'}); end them with: {DOWN_HINT}"
+            )
+        self._begun = False
+
+    def require_alive(self) -> None:
+        """Raise StackError when a container that the stack needs has ended since."""
+        said = self._compose("ps", "--status", "exited", "--services", timeout_s=ASK_TIMEOUT_S)
+        if ended := said.output.split():
+            raise StackError(
+                f"{', '.join(ended)} ended; see {self.logs / 'containers.log'} once the stack is down, "
+                f"or `docker compose -p {PROJECT} logs {ended[0]}` now"
+            )
+
+    def flush(self) -> int:
+        """The barrier: the service's last span sequence number, after it has handed over every span."""
+        said = self._compose("exec", "-T", "service", "python", "-c", FLUSH, timeout_s=ASK_TIMEOUT_S)
+        try:
+            return int(json.loads(said.output)["last_seq"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise StackError(
+                f"the service did not flush its telemetry: {said.output.strip()[-300:]}"
+            ) from error
+
+    def adopt(
+        self,
+        name: str,
+        process: subprocess.Popen[bytes] | ProcessIdentity,
+        *,
+        command: tuple[str, ...] = (),
+        url: str | None = None,
+        log: Path | None = None,
+    ) -> None:
+        """Record a process of the host (journeys, warden), so that a rollback can end it."""
+        identity = process if isinstance(process, ProcessIdentity) else spawned(process)
+        self.description.parts[name] = PartRecord(
+            url=url,
+            pid=identity.pid,
+            created_s=identity.created_s,
+            command=list(command),
+            log=str(log) if log else None,
+        )
+        self.description.write(self.stack_file)
+
+    def child_environment(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
+        """The environment for a process of the host that belongs to this stack."""
+        return child_environment(self._inherited, str(self.stack_file), extra)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _start(self) -> None:
+        ports = choose_ports(("service", "proxy"), {})
+        self._variables = self.variables(ports)
+        for folder in (self.logs, self.evidence):
+            folder.mkdir(parents=True, exist_ok=True)
+        self._override.write_text(json.dumps({"services": {"service": {"environment": self._settings}}}))
+        self._say("starting the containers (the first time their image is built: several minutes)")
+        self._begun = True
+        up = self._compose(
+            "up", "--detach", "--build", "--wait", timeout_s=UP_TIMEOUT_S, log=self.logs / "compose.log"
+        )
+        if up.code:
+            raise StackError(
+                f"docker compose up ended with exit {up.code}; the end of {self.logs / 'compose.log'}:\n"
+                + "\n".join(f"    {line}" for line in up.output.splitlines()[-12:])
+            )
+        self._describe(ports)
+
+    def variables(self, ports: Mapping[str, int]) -> dict[str, str]:
+        """What docker-compose.yml leaves open, and how this run fills it in."""
+        variables = {
+            "RAGQUAKE_SERVICE_PORT": str(ports["service"]),
+            "RAGQUAKE_PROXY_PORT": str(ports["proxy"]),
+            "RAGQUAKE_LLM": LLMS[self._llm],
+            "RAGQUAKE_EVIDENCE": str(self.evidence),
+            "RAGQUAKE_USER": f"{os.getuid()}:{os.getgid()}",
+        }
+        if self._llm == "vllm":
+            variables["RAGQUAKE_LLM_MODEL"] = self._inherited.get("RAGQUAKE_LLM_MODEL", DEFAULT_VLLM_MODEL)
+        return variables
+
+    def _describe(self, ports: Mapping[str, int]) -> None:
+        api = f"http://{LOOPBACK}:{ports['proxy']}"
+        try:
+            version = Toxiproxy(api).version()
+        except FaultProxyError as error:
+            raise StackError(f"the Toxiproxy container at {api} does not answer: {error}") from error
+        self.description.proxy = ProxyRecord(
+            kind="toxiproxy", version=version, api=api, why="the compose stack brings it", owned=True
+        )
+        self.description.service = ServiceRecord(
+            url=f"http://{LOOPBACK}:{ports['service']}", settings=self._settings
+        )
+        for name, (listen, upstream) in DEPENDENCIES.items():
+            self.description.dependencies[name] = DependencyRecord(
+                proxy=name, listen=listen, upstream=upstream.format(llm=LLMS[self._llm])
+            )
+        self.description.versions = installed_versions()
+        self.description.machine = this_machine()
+        self.description.write(self.stack_file)
+
+    def _compose(self, *words: str, timeout_s: float, log: Path | None = None) -> Said:
+        profile = ("--profile", "gpu") if self._llm == "vllm" else ()
+        files = ("-f", str(COMPOSE_FILE), "-f", str(self._override))
+        command = ("docker", "compose", "-p", PROJECT, *files, *profile, *words)
+        return self._engine(command, env={**self._inherited, **self._variables}, timeout_s=timeout_s, log=log)
+
+
+DOWN_HINT = f"docker compose -p {PROJECT} down"
+
+
+def require_engine(engine: Engine, environment: Mapping[str, str]) -> None:
+    """Raise StackError, saying which piece is missing, unless containers can be started here."""
+    server = engine(
+        ("docker", "version", "--format", "{{.Server.Version}}"), env=environment, timeout_s=ASK_TIMEOUT_S
+    )
+    if server.code:
+        raise StackError(
+            "the compose stack needs a running container engine, and none answers "
+            f"({_last_line(server.output)}). Start Docker, or leave out STACK=compose: the local stack needs none"
+        )
+    plugin = engine(("docker", "compose", "version"), env=environment, timeout_s=ASK_TIMEOUT_S)
+    if plugin.code:
+        raise StackError(
+            "the container engine runs, but `docker compose` is not there "
+            f"({_last_line(plugin.output)}). Install the Compose plugin (version 2.20 or later)"
+        )
+
+
+def run_engine(
+    command: Sequence[str], *, env: Mapping[str, str], timeout_s: float, log: Path | None = None
+) -> Said:
+    """Run a command to its end. A missing program or a time-out is an answer like any other."""
+    try:
+        done = subprocess.run(
+            command,
+            env=dict(env),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=timeout_s,
+        )
+    except FileNotFoundError:
+        return Said(127, f"{command[0]} is not on PATH")
+    except subprocess.TimeoutExpired:
+        return Said(124, f"`{' '.join(command[:4])} …` gave no answer in {timeout_s:.0f} s")
+    output = done.stdout.decode("utf-8", "replace")
+    if log is not None:
+        with log.open("a", encoding="utf-8") as file:
+            file.write(output)
+    return Said(done.returncode, output)
+
+
+def _last_line(output: str) -> str:
+    return next((line.strip() for line in reversed(output.splitlines()) if line.strip()), "no message")
+
+
+def breaker_states(service_url: str) -> dict[str, str]:
+    raise NotImplementedError(httpx)

@@ -1,0 +1,78 @@
+"""The door through which a run gets its stack, and the face that every kind of stack shows it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Protocol, Self
+
+from chaos.stack.description import StackDescription
+from chaos.stack.errors import StackError
+from chaos.stack.local import LocalStack
+from chaos.stack.process import ProcessIdentity
+from chaos.stack.proxy_choice import choose_proxy
+
+KINDS = ("local",)
+
+
+class Stack(AbstractContextManager["Stack"], Protocol):
+    """What a run needs of a stack; entering starts it and waits until it is ready, leaving ends it."""
+
+    @property
+    def description(self) -> StackDescription: ...
+
+    @property
+    def service_url(self) -> str: ...
+
+    @property
+    def proxy_api(self) -> str: ...
+
+    def require_alive(self) -> None: ...
+
+    def breaker_states(self) -> dict[str, str]: ...
+
+    def adopt(
+        self, name: str, process: subprocess.Popen[bytes] | ProcessIdentity, log: Path | None = None
+    ) -> None: ...
+
+    def __enter__(self) -> Self: ...
+
+
+def open_stack(
+    kind: str,
+    *,
+    folder: Path,
+    state: Path,
+    otlp_endpoint: str | None = None,
+    service_settings: Mapping[str, str | int | float | bool] | None = None,
+    on_progress: Callable[[str], None] = lambda _line: None,
+) -> LocalStack:
+    """A stack for a run whose runner is this process, not yet started.
+
+    `folder` gets stack.json and the logs; `state` (`.ragquake`) holds index and Toxiproxy. Settings are
+    named as in an experiment (`resilience`, `llm.timeout`). Raises StackError for an unknown kind.
+    """
+    if kind not in KINDS:
+        raise StackError(f"{kind!r} is not a kind of stack; allowed: {', '.join(KINDS)}")
+    return LocalStack(
+        folder=folder,
+        index_dir=state / "index",
+        proxy=choose_proxy(os.environ, state),
+        otlp_endpoint=otlp_endpoint,
+        service_settings=as_environment(service_settings or {}),
+        runner=ProcessIdentity.of_this_process(),
+        home=state,
+        on_progress=on_progress,
+    )
+
+
+def as_environment(settings: Mapping[str, str | int | float | bool]) -> dict[str, str]:
+    """Settings as an experiment writes them, as the service reads them: `llm.timeout` is RAG_LLM__TIMEOUT."""
+    return {f"RAG_{name.replace('.', '__').upper()}": _text(value) for name, value in settings.items()}
+
+
+def _text(value: str | int | float | bool) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
