@@ -68,6 +68,7 @@ class Conductor:
 
     def close(self, ending: Ending) -> None:
         """End every journey now; each records its open attempt before it goes."""
+        self._sleep(0)  # a greenlet that is killed before it first runs would leave no record
         self._users.kill(exception=Closed(ending), timeout=CLOSING_S)
 
     def _count_crash(self, _greenlet: Greenlet) -> None:

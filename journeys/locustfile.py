@@ -95,6 +95,8 @@ class Conducted(User):  # type: ignore[misc]
             code = WRONG_INPUT
         except (HandshakeError, OSError) as error:
             log.error("%s", error)
+        except Exception:  # Locust would log it and start the whole schedule again
+            log.exception("the journeys failed; this is a fault of the harness")
         self._finish(code)
 
     tasks = [conduct]  # noqa: RUF012
