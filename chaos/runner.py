@@ -36,7 +36,7 @@ from chaos.stack import Stack, open_stack
 from chaos.steady_state import check_steady_state
 from chaos.stop_conditions import StopWatch
 from chaos.toxiproxy import Toxiproxy
-from chaos.warden import start_warden
+from chaos.warden import Warden, start_warden
 from slo.receiver import Receiver
 from slo.verdict import Verdict
 
@@ -52,7 +52,6 @@ class RunOptions:
     runs: Path = Path("runs")
     state: Path = Path(".ragquake")
     stack: str = "local"
-    llm: str = "simulator"
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +125,7 @@ class _Run:
         warden = start_warden(self._bundle)
         try:
             with ExitStack() as stack:
-                ending = self._with_evidence(stack)
+                ending = self._with_evidence(stack, warden)
         except Interrupted:
             ending = _Ending("interrupted", "stopped by a person")
         except (RagquakeError, FaultProxyError) as error:
@@ -140,11 +139,11 @@ class _Run:
             )
         finally:
             with interruptible(ignore=True):
-                rollback(self._bundle, by="runner", force=True)
+                rollback(self._bundle, by="runner")
                 warden.done()
         return ending
 
-    def _with_evidence(self, context: ExitStack) -> _Ending:
+    def _with_evidence(self, context: ExitStack, warden: Warden) -> _Ending:
         """Start the stack and the generator, then follow the phases."""
         receiver = context.enter_context(Receiver(self._bundle / "otlp"))
         started_s = self._clock.monotonic_s()
@@ -159,12 +158,13 @@ class _Run:
             )
         )
         files = LoadFiles.in_bundle(self._bundle)
+        stack.adopt("warden", warden.identity, log=warden.log)
         journeys = JourneysProcess(files, self._clock)
         stack.adopt(
             "journeys", journeys.launch(self._loaded, self._bundle.name, stack.service_url), files.log
         )
         context.enter_context(ResourceSampler(self._bundle))
-        check_steady_state(stack.service_url, degraded_is_fine=False)
+        check_steady_state(stack.service_url)
         self._journal.append("stack.ready", took_s=round(self._clock.monotonic_s() - started_s, 3))
         ready = journeys.wait_ready(stack.require_alive)
         self._plan(ready)
