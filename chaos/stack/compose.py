@@ -1,9 +1,9 @@
 """The same stack in containers, for people who have an engine: docker-compose.yml, started and stopped.
 
-`docker` on PATH is only a client, so the engine is asked before anything is believed. Evidence comes as
-files: the collector writes the runner's own spool format into BUNDLE/otlp, because the runner's receiver
-listens on loopback and a container on Linux cannot reach the host's loopback. For the same reason the
-barrier is asked for from inside the service's container, where the service takes the caller for local.
+Evidence comes as files: the collector writes the runner's own spool format into BUNDLE/otlp, because the
+runner's receiver listens on loopback and a container on Linux cannot reach the host's loopback. For the
+same reason the barrier is asked for from inside the service's container, where the service takes the
+caller for local.
 """
 
 from __future__ import annotations
@@ -11,15 +11,14 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
-
-import httpx
+from typing import Self
 
 from chaos.fault_proxy import FaultProxyError
+from chaos.stack.breakers import breaker_states
+from chaos.stack.container_engine import ASK_TIMEOUT_S, Engine, Said, require_engine, run_engine
 from chaos.stack.description import (
     FILE_NAME,
     DependencyRecord,
@@ -39,7 +38,6 @@ PROJECT = "ragquake"
 UP_TIMEOUT_S = 3600.0
 """The first start builds an image with torch in it; with vLLM it also downloads the weights."""
 DOWN_TIMEOUT_S = 60.0
-ASK_TIMEOUT_S = 20.0
 DEPENDENCIES = {"vector_db": ("toxiproxy:7101", "vector-db:7100"), "llm": ("toxiproxy:7201", "{llm}:7200")}
 LLMS = {"simulator": "model-server", "vllm": "vllm"}
 DEFAULT_VLLM_MODEL = "Qwen/Qwen2.5-1.5B-Instruct"
@@ -48,22 +46,7 @@ FLUSH = (
     "print(u.urlopen(u.Request('http://127.0.0.1:8080/v1/telemetry/flush', method='POST'), timeout=15)"
     ".read().decode())"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    """How a command of the container engine ended, and what it said."""
-
-    code: int
-    output: str
-
-
-class Engine(Protocol):
-    """Runs a command line of the container engine; `log` takes its output where it is long."""
-
-    def __call__(
-        self, command: Sequence[str], *, env: Mapping[str, str], timeout_s: float, log: Path | None = None
-    ) -> Said: ...
+DOWN_HINT = f"docker compose -p {PROJECT} down"
 
 
 class ComposeStack:
@@ -142,6 +125,10 @@ class ComposeStack:
                 f"or `docker compose -p {PROJECT} logs {ended[0]}` now"
             )
 
+    def breaker_states(self) -> dict[str, str]:
+        """What the service says about its breakers, by name; nothing while it does not answer."""
+        return breaker_states(self.service_url)
+
     def flush(self) -> int:
         """The barrier: the service's last span sequence number, after it has handed over every span."""
         said = self._compose("exec", "-T", "service", "python", "-c", FLUSH, timeout_s=ASK_TIMEOUT_S)
@@ -157,18 +144,12 @@ class ComposeStack:
         name: str,
         process: subprocess.Popen[bytes] | ProcessIdentity,
         *,
-        command: tuple[str, ...] = (),
-        url: str | None = None,
         log: Path | None = None,
     ) -> None:
         """Record a process of the host (journeys, warden), so that a rollback can end it."""
         identity = process if isinstance(process, ProcessIdentity) else spawned(process)
         self.description.parts[name] = PartRecord(
-            url=url,
-            pid=identity.pid,
-            created_s=identity.created_s,
-            command=list(command),
-            log=str(log) if log else None,
+            pid=identity.pid, created_s=identity.created_s, log=str(log) if log else None
         )
         self.description.write(self.stack_file)
 
@@ -240,56 +221,3 @@ class ComposeStack:
         files = ("-f", str(COMPOSE_FILE), "-f", str(self._override))
         command = ("docker", "compose", "-p", PROJECT, *files, *profile, *words)
         return self._engine(command, env={**self._inherited, **self._variables}, timeout_s=timeout_s, log=log)
-
-
-DOWN_HINT = f"docker compose -p {PROJECT} down"
-
-
-def require_engine(engine: Engine, environment: Mapping[str, str]) -> None:
-    """Raise StackError, saying which piece is missing, unless containers can be started here."""
-    server = engine(
-        ("docker", "version", "--format", "{{.Server.Version}}"), env=environment, timeout_s=ASK_TIMEOUT_S
-    )
-    if server.code:
-        raise StackError(
-            "the compose stack needs a running container engine, and none answers "
-            f"({_last_line(server.output)}). Start Docker, or leave out STACK=compose: the local stack needs none"
-        )
-    plugin = engine(("docker", "compose", "version"), env=environment, timeout_s=ASK_TIMEOUT_S)
-    if plugin.code:
-        raise StackError(
-            "the container engine runs, but `docker compose` is not there "
-            f"({_last_line(plugin.output)}). Install the Compose plugin (version 2.20 or later)"
-        )
-
-
-def run_engine(
-    command: Sequence[str], *, env: Mapping[str, str], timeout_s: float, log: Path | None = None
-) -> Said:
-    """Run a command to its end. A missing program or a time-out is an answer like any other."""
-    try:
-        done = subprocess.run(
-            command,
-            env=dict(env),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=timeout_s,
-        )
-    except FileNotFoundError:
-        return Said(127, f"{command[0]} is not on PATH")
-    except subprocess.TimeoutExpired:
-        return Said(124, f"`{' '.join(command[:4])} …` gave no answer in {timeout_s:.0f} s")
-    output = done.stdout.decode("utf-8", "replace")
-    if log is not None:
-        with log.open("a", encoding="utf-8") as file:
-            file.write(output)
-    return Said(done.returncode, output)
-
-
-def _last_line(output: str) -> str:
-    return next((line.strip() for line in reversed(output.splitlines()) if line.strip()), "no message")
-
-
-def breaker_states(service_url: str) -> dict[str, str]:
-    raise NotImplementedError(httpx)

@@ -78,7 +78,7 @@ class StackDescription(_Record):
     """The content of stack.json."""
 
     schema_name: Literal["ragquake/stack/v1"] = Field(default="ragquake/stack/v1", alias="schema")
-    kind: Literal["local"] = "local"
+    kind: Literal["local", "compose"] = "local"
     proxy: ProxyRecord | None = None
     parts: dict[str, PartRecord] = Field(default_factory=dict)
     dependencies: dict[str, DependencyRecord] = Field(default_factory=dict)
