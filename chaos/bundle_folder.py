@@ -11,7 +11,6 @@ from ruamel.yaml import YAML
 
 from chaos.clock import Clock
 from chaos.experiment import LoadedExperiment
-from chaos.objectives_source import objectives_data
 
 
 def new_bundle(runs: Path, experiment: str, clock: Clock) -> Path:
@@ -34,4 +33,4 @@ def write_inputs(bundle: Path, loaded: LoadedExperiment) -> None:
     with (bundle / "experiment.yaml").open("w", encoding="utf-8") as file:
         yaml.dump(loaded.document.data, file)
     with (bundle / "objectives.yaml").open("w", encoding="utf-8") as file:
-        yaml.dump(objectives_data(loaded), file)
+        yaml.dump(loaded.objectives.data(), file)

@@ -15,7 +15,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from chaos.faults import Fault, parse_fault
-from slo import assertions
+from chaos.overrides import apply_override
+from slo import assertions, objectives
 from slo.documents import Document, DocumentError, did_you_mean, explain, read_document
 from slo.units import parse_duration_s, parse_rate_per_s, parse_ratio
 
@@ -166,6 +167,7 @@ class LoadedExperiment:
     document: Document
     overrides: tuple[str, ...]
     faults: Mapping[str, Fault]
+    objectives: objectives.Objectives
 
     @property
     def phases(self) -> tuple[PlannedPhase, ...]:
@@ -204,7 +206,7 @@ def load_experiment(path: Path, overrides: Sequence[str] = ()) -> LoadedExperime
     """Read and check an experiment. Raises DocumentError with every problem that was found."""
     document = read_document(path)
     for override in overrides:
-        _apply_override(document, override)
+        apply_override(document, override)
     try:
         experiment = Experiment.model_validate(document.data)
     except ValidationError as error:
@@ -212,9 +214,10 @@ def load_experiment(path: Path, overrides: Sequence[str] = ()) -> LoadedExperime
     faults, problems = _parse_faults(document, experiment)
     problems += _check_phases(document, experiment)
     problems += _check_assertions(document, experiment)
-    if problems:
-        raise DocumentError(problems)
-    return LoadedExperiment(path, experiment, document, tuple(overrides), faults)
+    judged_by, more = _load_objectives(document, experiment)
+    if problems + more or judged_by is None:
+        raise DocumentError(problems + more)
+    return LoadedExperiment(path, experiment, document, tuple(overrides), faults, judged_by)
 
 
 def _parse_faults(document: Document, experiment: Experiment) -> tuple[dict[str, Fault], list[str]]:
@@ -263,44 +266,18 @@ def _check_assertions(document: Document, experiment: Experiment) -> list[str]:
     return problems
 
 
-def _apply_override(document: Document, override: str) -> None:
-    """Set one value, `load.baseline_rate=2/s` or `phases.spike.for=10s`, as if the file had said it."""
-    key, equals, value = override.partition("=")
-    steps = [step for step in key.strip().split(".") if step]
-    if not equals or not steps:
-        raise DocumentError([f"--set {override}: write KEY=VALUE, such as --set load.baseline_rate=2/s"])
-    if steps[0] == "service" and len(steps) > 1:
-        steps = ["service", ".".join(steps[1:])]
-    place: Any = document.data
-    for step in steps[:-1]:
-        place = _step_into(place, step, override)
-    if not isinstance(place, dict):
-        raise DocumentError([f"--set {override}: {'.'.join(steps[:-1])} holds no keys"])
-    place[steps[-1]] = _scalar(value.strip())
-
-
-def _step_into(place: Any, step: str, override: str) -> Any:
-    if isinstance(place, dict):
-        return place.setdefault(step, {})
-    if isinstance(place, list):
-        named = [item for item in place if isinstance(item, dict) and item.get("name") == step]
-        if named:
-            return named[0]
-        names = [str(item["name"]) for item in place if isinstance(item, dict) and "name" in item]
-        raise DocumentError(
-            [f"--set {override}: nothing is called {step!r}{did_you_mean(step, names)}; there are {names}"]
-        )
-    raise DocumentError([f"--set {override}: {step!r} lies inside a single value"])
-
-
-def _scalar(text: str) -> str | int | float | bool:
-    if text in ("true", "false"):
-        return text == "true"
+def _load_objectives(
+    document: Document, experiment: Experiment
+) -> tuple[objectives.Objectives | None, list[str]]:
+    """The objectives: the default ones, a file beside the experiment, or the list that stands in it."""
+    named = experiment.objectives
     try:
-        return int(text)
-    except ValueError:
-        pass
-    try:
-        return float(text) if text.replace(".", "", 1).isdigit() else text
-    except ValueError:
-        return text
+        if named == "default":
+            return objectives.load_default(), []
+        if isinstance(named, str):
+            return objectives.load(document.path.parent / named), []
+        return objectives.from_list(named), []
+    except DocumentError as error:
+        return None, list(error.problems)
+    except ValidationError as error:
+        return None, document.problems_of(error, objectives.Objectives)

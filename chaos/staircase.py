@@ -17,7 +17,6 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from chaos.experiment import LoadedExperiment, load_experiment
-from chaos.objectives_source import objectives_data
 from slo.documents import DocumentError, did_you_mean
 from slo.units import format_duration, parse_duration_s
 
@@ -103,7 +102,7 @@ def derive_staircase(
     }
     base.pop("negative_control", None)
     folder.mkdir(parents=True, exist_ok=True)
-    _dump(folder / "objectives.yaml", _for_steps(objectives_data(loaded), knob.phase, names))
+    _dump(folder / "objectives.yaml", _for_steps(loaded.objectives.data(), knob.phase, names))
     _dump(folder / "staircase.yaml", base)
     return load_experiment(folder / "staircase.yaml")
 
