@@ -20,6 +20,7 @@ from typing import Self
 
 from chaos.clock import Clock, SystemClock
 from chaos.fault_proxy import FaultProxyError
+from chaos.stack.barrier import flush
 from chaos.stack.borrowed import BorrowedProxies, delete_borrowed
 from chaos.stack.breakers import breaker_states
 from chaos.stack.description import (
@@ -131,6 +132,10 @@ class LocalStack:
     def breaker_states(self) -> dict[str, str]:
         """What the service says about its breakers, by name; nothing while it does not answer."""
         return breaker_states(self.service_url)
+
+    def flush(self) -> int:
+        """The barrier: the last span sequence number, once the service has handed over every span."""
+        return flush(self.service_url)
 
     def adopt(
         self,

@@ -9,13 +9,15 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol, Self
 
+from chaos.stack.compose import ComposeStack
 from chaos.stack.description import StackDescription
 from chaos.stack.errors import StackError
 from chaos.stack.local import LocalStack
 from chaos.stack.process import ProcessIdentity
 from chaos.stack.proxy_choice import choose_proxy
 
-KINDS = ("local",)
+KINDS = ("local", "compose")
+LOCAL_LLMS = ("simulator",)
 
 
 class Stack(AbstractContextManager["Stack"], Protocol):
@@ -34,6 +36,8 @@ class Stack(AbstractContextManager["Stack"], Protocol):
 
     def breaker_states(self) -> dict[str, str]: ...
 
+    def flush(self) -> int: ...
+
     def adopt(
         self, name: str, process: subprocess.Popen[bytes] | ProcessIdentity, log: Path | None = None
     ) -> None: ...
@@ -46,23 +50,30 @@ def open_stack(
     *,
     folder: Path,
     state: Path,
+    llm: str = "simulator",
     otlp_endpoint: str | None = None,
     service_settings: Mapping[str, str | int | float | bool] | None = None,
     on_progress: Callable[[str], None] = lambda _line: None,
-) -> LocalStack:
+) -> Stack:
     """A stack for a run whose runner is this process, not yet started.
 
     `folder` gets stack.json and the logs; `state` (`.ragquake`) holds index and Toxiproxy. Settings are
-    named as in an experiment (`resilience`, `llm.timeout`). Raises StackError for an unknown kind.
+    named as in an experiment (`resilience`, `llm.timeout`). Raises StackError for an unknown kind of stack
+    or model server.
     """
     if kind not in KINDS:
         raise StackError(f"{kind!r} is not a kind of stack; allowed: {', '.join(KINDS)}")
+    settings = as_environment(service_settings or {})
+    if kind == "compose":
+        return ComposeStack(folder=folder, service_settings=settings, llm=llm, on_progress=on_progress)
+    if llm not in LOCAL_LLMS:
+        raise StackError(f"the local stack has no model server {llm!r}; allowed: {', '.join(LOCAL_LLMS)}")
     return LocalStack(
         folder=folder,
         index_dir=state / "index",
         proxy=choose_proxy(os.environ, state),
         otlp_endpoint=otlp_endpoint,
-        service_settings=as_environment(service_settings or {}),
+        service_settings=settings,
         runner=ProcessIdentity.of_this_process(),
         home=state,
         on_progress=on_progress,

@@ -1,0 +1,23 @@
+"""The barrier at the end of a run: only after the service has handed over every span can one be called lost."""
+
+from __future__ import annotations
+
+import httpx
+
+from chaos.stack.errors import StackError
+
+FLUSH_TIMEOUT_S = 15.0
+"""The exporter may still be sending what a spike left in its queue."""
+
+
+def flush(service_url: str) -> int:
+    """Have the service export what it still holds; its last span sequence number. Raises StackError."""
+    try:
+        with httpx.Client(timeout=FLUSH_TIMEOUT_S, trust_env=False) as client:
+            answer = client.post(f"{service_url}/v1/telemetry/flush").raise_for_status()
+        return int(answer.json()["last_seq"])
+    except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
+        raise StackError(
+            f"the service did not flush its telemetry: {type(error).__name__}: {error}; "
+            f"spans that it still held are missing from the evidence"
+        ) from error
