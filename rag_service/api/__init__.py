@@ -1,0 +1,1 @@
+"""The service's face: HTTP in, JSON or server-sent events out."""

@@ -1,0 +1,84 @@
+"""What operators and the harness ask: health, readiness, breakers, metrics, the flush barrier."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+
+from rag_service.api.admission import Admission
+from rag_service.resilience.breaker import Breaker, State
+from rag_service.telemetry.metrics import BreakerReading, Metrics
+from rag_service.telemetry.tracing import Telemetry
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """Whether answers can be given yet, and if not, what is missing."""
+
+    waiting_for: tuple[str, ...]
+    failure: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Operations:
+    """Handlers of the routes that are not answers."""
+
+    readiness: Callable[[], Readiness]
+    breakers: Sequence[Breaker]
+    admission: Admission
+    metrics: Metrics
+    telemetry: Telemetry
+
+    async def healthz(self, _: Request) -> Response:
+        return JSONResponse({"status": "ok"})
+
+    async def readyz(self, _: Request) -> Response:
+        """200 also while degraded (a service that still answers must keep its traffic), and says so."""
+        now = self.readiness()
+        degraded = [breaker.name for breaker in self.breakers if breaker.state is not State.CLOSED]
+        body: dict[str, Any] = {
+            "ready": not now.waiting_for,
+            "waiting_for": list(now.waiting_for),
+            "degraded": degraded,
+        }
+        if now.failure:
+            body["failure"] = now.failure
+        return JSONResponse(body, 503 if now.waiting_for else 200)
+
+    async def list_breakers(self, _: Request) -> Response:
+        states = [
+            {"name": breaker.name, "state": breaker.state, "since_s": round(breaker.since_s, 3)}
+            for breaker in self.breakers
+        ]
+        return JSONResponse({"breakers": states})
+
+    async def prometheus(self, _: Request) -> Response:
+        readings = [BreakerReading(breaker.name, breaker.state) for breaker in self.breakers]
+        text = self.metrics.render(in_flight=self.admission.in_flight, breakers=readings)
+        return PlainTextResponse(text, media_type="text/plain; version=0.0.4")
+
+    async def flush(self, request: Request) -> Response:
+        """Export all that has ended. Loopback only: it makes work for the exporter."""
+        host = request.client.host if request.client else ""
+        if not _is_loopback(host):
+            error = {
+                "code": "forbidden",
+                "message": f"flush is for loopback callers only, this one is {host!r}",
+            }
+            return JSONResponse({"error": error}, 403)
+        last_seq = self.telemetry.last_seq
+        flushed = await asyncio.to_thread(self.telemetry.flush)
+        return JSONResponse({"last_seq": last_seq, "flushed": flushed}, 200 if flushed else 504)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,229 @@
+"""Wiring, and nothing else: settings in, an ASGI application out."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import httpx
+from fastapi import FastAPI
+
+from rag_service.api.admission import Admission
+from rag_service.api.answers import Answers, Patience
+from rag_service.api.operations import Operations, Readiness
+from rag_service.api.routes import add_routes
+from rag_service.pipeline import Pipeline
+from rag_service.resilience.breaker import Breaker, BreakerPolicy, StateChange
+from rag_service.resilience.budget import RetryBudget
+from rag_service.resilience.bulkhead import Bulkhead
+from rag_service.resilience.policy import Guard, Protection
+from rag_service.resilience.retrying import RetryPolicy
+from rag_service.segments import generator, vectors
+from rag_service.segments.batching import BatchPolicy, MicroBatcher, Vectors
+from rag_service.segments.context import ContextBuilder, TokenCounter
+from rag_service.segments.documents import Documents
+from rag_service.segments.embedder import Embedder
+from rag_service.segments.generator import GenerationPolicy, Generator
+from rag_service.segments.http import Endpoint, make_client
+from rag_service.segments.lexical import LexicalIndex
+from rag_service.segments.retrieval import Retriever
+from rag_service.segments.vectors import VectorSearch
+from rag_service.settings import Settings
+from rag_service.telemetry.metrics import Metrics
+from rag_service.telemetry.server import RequestSpans
+from rag_service.telemetry.tracing import Exporters, Telemetry
+
+#: The tutorial service (resilience off) has one timeout, everywhere.
+_OFF_TIMEOUT_S = 30.0
+
+
+class Model(Protocol):
+    """What the app needs of the embedding model."""
+
+    failure: BaseException | None
+
+    @property
+    def ready(self) -> bool: ...
+    async def encode(self, texts: list[str]) -> Vectors: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What is loaded before the app is made, or replaced in tests."""
+
+    documents: Documents
+    lexical: LexicalIndex
+    model: Model
+    tokenizer_file: Path
+    exporters: Exporters
+    vector_db_transport: httpx.AsyncBaseTransport | None = None
+    llm_transport: httpx.AsyncBaseTransport | None = None
+
+
+class _Builder:
+    """Makes each part once; the `off` numbers stand beside the `on` ones, so that both can be compared."""
+
+    def __init__(self, settings: Settings, parts: Parts, telemetry: Telemetry) -> None:
+        self.settings = settings
+        self.parts = parts
+        self.telemetry = telemetry
+        self.on = settings.protected
+        self.breakers: list[Breaker] = []
+        self.clients: list[httpx.AsyncClient] = []
+
+    def guard(self, name: str, *, slow_call_s: float, attempts: int, max_in_flight: int) -> Guard:
+        if not self.on:
+            return Guard(name, None, tracer=self.telemetry.tracer)
+        breaker_settings, retry = self.settings.breaker, self.settings.retry
+        policy = BreakerPolicy(
+            window_s=breaker_settings.window_s,
+            min_calls=breaker_settings.min_calls,
+            failure_ratio=breaker_settings.failure_ratio,
+            slow_call_s=slow_call_s,
+            slow_ratio=breaker_settings.slow_ratio,
+            open_s=breaker_settings.open_s,
+            max_open_s=breaker_settings.max_open_s,
+            probes=breaker_settings.probes,
+        )
+        breaker = Breaker(name, policy, rng=random.Random(), on_change=self._breaker_changed)
+        self.breakers.append(breaker)
+        protection = Protection(
+            breaker=breaker,
+            bulkhead=Bulkhead(name, max_in_flight),
+            budget=RetryBudget(
+                ratio=retry.budget_ratio,
+                minimum=retry.budget_minimum,
+                window_s=retry.budget_window_s,
+                clock=time.monotonic,
+            ),
+            retry=RetryPolicy(attempts=attempts, min_wait_s=retry.min_wait_s, max_wait_s=retry.max_wait_s),
+        )
+        return Guard(name, protection, tracer=self.telemetry.tracer)
+
+    def _breaker_changed(self, change: StateChange) -> None:
+        self.telemetry.breaker_changed(
+            name=change.name, previous=change.previous, new=change.new, seq=change.seq, cause=change.cause
+        )
+
+    def embedder(self) -> Embedder:
+        embed = self.settings.embed
+        policy = BatchPolicy(
+            max_batch=embed.max_batch,
+            linger_s=embed.linger_s,
+            queue_deadline_s=embed.queue_deadline_s if self.on else None,
+            max_queue=embed.max_queue if self.on else None,
+        )
+        batcher = MicroBatcher(self.parts.model.encode, policy, time.monotonic)
+        attempt_s = embed.attempt_s if self.on else _OFF_TIMEOUT_S
+        return Embedder(batcher, attempt_s=attempt_s, tracer=self.telemetry.tracer)
+
+    def retriever(self) -> Retriever:
+        settings, search = self.settings, self.settings.search
+        endpoint = Endpoint(settings.vector_db_url.rstrip("/"), settings.vector_db_address)
+        client = make_client(
+            endpoint,
+            connect_s=search.connect_s if self.on else _OFF_TIMEOUT_S,
+            max_connections=search.max_in_flight * 2 if self.on else 100,
+            transport=self.parts.vector_db_transport,
+        )
+        self.clients.append(client)
+        guard = self.guard(
+            vectors.NAME,
+            slow_call_s=settings.breaker.slow_search_s,
+            attempts=search.attempts,
+            max_in_flight=search.max_in_flight,
+        )
+        vector_search = VectorSearch(
+            client,
+            endpoint,
+            guard,
+            stamp=self.parts.documents.stamp,
+            attempt_s=search.attempt_s if self.on else _OFF_TIMEOUT_S,
+            tracer=self.telemetry.tracer,
+        )
+        return Retriever(
+            self.parts.documents, self.parts.lexical, vector_search, tracer=self.telemetry.tracer
+        )
+
+    def generator(self) -> Generator:
+        settings, generate = self.settings, self.settings.generate
+        endpoint = Endpoint(settings.llm_url.rstrip("/"), settings.llm_address)
+        client = make_client(
+            endpoint,
+            connect_s=generate.connect_s if self.on else _OFF_TIMEOUT_S,
+            max_connections=generate.max_in_flight * 2 if self.on else 100,
+            transport=self.parts.llm_transport,
+        )
+        self.clients.append(client)
+        guard = self.guard(
+            generator.NAME,
+            slow_call_s=settings.breaker.slow_first_token_s,
+            attempts=generate.attempts,
+            max_in_flight=generate.max_in_flight,
+        )
+        policy = GenerationPolicy(
+            first_token_s=generate.first_token_s if self.on else _OFF_TIMEOUT_S,
+            token_gap_s=generate.token_gap_s if self.on else _OFF_TIMEOUT_S,
+            reserve_s=settings.fallback_reserve_s if self.on else 0.0,
+            max_tokens=generate.max_tokens,
+        )
+        return Generator(
+            client,
+            endpoint,
+            guard,
+            policy,
+            model=settings.llm_model,
+            tracer=self.telemetry.tracer,
+            clock=time.monotonic,
+        )
+
+    def context(self) -> ContextBuilder:
+        context = self.settings.context
+        return ContextBuilder(
+            self.parts.documents,
+            TokenCounter(self.parts.tokenizer_file),
+            max_documents=context.max_documents,
+            max_tokens=context.max_tokens,
+            tracer=self.telemetry.tracer,
+        )
+
+
+def create_app(settings: Settings, parts: Parts) -> FastAPI:
+    """The service. On shutdown it closes its connections and flushes its telemetry."""
+    telemetry = Telemetry(parts.exporters)
+    builder = _Builder(settings, parts, telemetry)
+    pipeline = Pipeline(
+        builder.embedder(), builder.retriever(), builder.context(), builder.generator(), ladder=builder.on
+    )
+    metrics = Metrics()
+    admission = Admission(
+        settings.admission.max_in_flight if builder.on else None,
+        retry_after_s=settings.admission.retry_after_s,
+    )
+    patience = Patience(settings.deadline_s if builder.on else None, settings.max_deadline_s)
+
+    def readiness() -> Readiness:
+        waiting_for = () if parts.model.ready else ("embedder",)
+        return Readiness(waiting_for, repr(parts.model.failure) if parts.model.failure else None)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        for client in builder.clients:
+            await client.aclose()
+        telemetry.shutdown(limit_s=2.0)
+
+    app = FastAPI(title="ragquake reference RAG service", lifespan=lifespan)
+    add_routes(
+        app,
+        Answers(pipeline, admission, patience, metrics),
+        Operations(readiness, builder.breakers, admission, metrics, telemetry),
+    )
+    app.add_middleware(RequestSpans, telemetry=telemetry)
+    app.state.telemetry = telemetry
+    return app

@@ -1,0 +1,1 @@
+"""The parts of an answer's path, each measured by a span of its own."""

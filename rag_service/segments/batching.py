@@ -1,0 +1,117 @@
+"""Collects questions into batches, because a model encodes 32 texts in the time of 7 single ones.
+
+Measured on one thread: 20 ms for one question, 150 ms for 32. While a batch is being encoded the next one
+fills up; a question that waited longer than the queue deadline is turned away, since the lexical leg
+needs no embedding and answers at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from rag_service.errors import Overloaded, QueueTimeout
+from rag_service.resilience.deadline import Clock
+
+Vectors = npt.NDArray[np.float32]
+Encode = Callable[[list[str]], Awaitable[Vectors]]
+
+
+@dataclass(frozen=True, slots=True)
+class BatchPolicy:
+    """How many to collect, how long to linger for company, how long and how deep the queue may be."""
+
+    max_batch: int = 32
+    linger_s: float = 0.004
+    queue_deadline_s: float | None = 0.1
+    max_queue: int | None = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """One question's vector and how it was made."""
+
+    vector: npt.NDArray[np.float32]
+    batch_size: int
+    queue_wait_s: float
+
+
+@dataclass(slots=True, eq=False)
+class _Waiting:
+    text: str
+    since: float
+    future: asyncio.Future[Embedding]
+    expiry: asyncio.TimerHandle | None = field(default=None)
+
+
+class MicroBatcher:
+    """One batch in the encoder at a time, the rest in a bounded queue."""
+
+    def __init__(self, encode: Encode, policy: BatchPolicy, clock: Clock) -> None:
+        self._encode = encode
+        self._policy = policy
+        self._clock = clock
+        self._queue: deque[_Waiting] = deque()
+        self._worker: asyncio.Task[None] | None = None
+
+    async def submit(self, text: str) -> Embedding:
+        """The embedding of `text`. Raises Overloaded (queue full) or QueueTimeout."""
+        if self._policy.max_queue is not None and len(self._queue) >= self._policy.max_queue:
+            raise Overloaded(
+                f"embedder: {len(self._queue)} questions are queued already", reason="queue_full"
+            )
+        loop = asyncio.get_running_loop()
+        waiting = _Waiting(text, self._clock(), loop.create_future())
+        if self._policy.queue_deadline_s is not None:
+            waiting.expiry = loop.call_later(self._policy.queue_deadline_s, self._expire, waiting)
+        self._queue.append(waiting)
+        if self._worker is None:
+            self._worker = loop.create_task(self._work(), name="embed-batches")
+        try:
+            return await waiting.future
+        finally:
+            if waiting.expiry:
+                waiting.expiry.cancel()
+
+    def _expire(self, waiting: _Waiting) -> None:
+        if not waiting.future.done():
+            self._queue.remove(waiting)
+            waiting.future.set_exception(QueueTimeout("embedder", self._clock() - waiting.since))
+
+    async def _work(self) -> None:
+        try:
+            while self._queue:
+                if self._policy.linger_s and len(self._queue) < self._policy.max_batch:
+                    await asyncio.sleep(self._policy.linger_s)
+                if batch := self._take():
+                    await self._run(batch)
+        finally:
+            self._worker = None
+
+    def _take(self) -> list[_Waiting]:
+        batch: list[_Waiting] = []
+        while self._queue and len(batch) < self._policy.max_batch:
+            waiting = self._queue.popleft()
+            if waiting.expiry:
+                waiting.expiry.cancel()
+            if not waiting.future.done():  # its caller may have hung up
+                batch.append(waiting)
+        return batch
+
+    async def _run(self, batch: list[_Waiting]) -> None:
+        started = self._clock()
+        try:
+            vectors = await self._encode([waiting.text for waiting in batch])
+        except Exception as error:
+            for waiting in batch:
+                if not waiting.future.done():
+                    waiting.future.set_exception(error)
+            return
+        for waiting, vector in zip(batch, vectors, strict=True):
+            if not waiting.future.done():
+                waiting.future.set_result(Embedding(vector, len(batch), started - waiting.since))

@@ -1,0 +1,226 @@
+"""The `generate` segment: a token stream from any OpenAI-compatible server.
+
+Always streamed, also when the caller wants JSON: only a stream shows whether the first token comes in
+time and whether tokens keep coming. `start` returns when the first token is there (the commit point): until
+then a failure may be retried or answered by another rung, afterwards only an error event is honest. Closing
+the stream closes the upstream connection, which is how vLLM frees the request's slot.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+from httpx_sse import EventSource, SSEError
+from opentelemetry.trace import Span, SpanKind, Tracer
+
+from rag_service.errors import BadResponse, BadStatus, ConnectionBroken, DependencyTimeout, StreamFailed
+from rag_service.resilience.deadline import Clock, Limit, current_deadline
+from rag_service.resilience.policy import Attempt, Guard
+from rag_service.resilience.stream import Delta, TokenGuard, Usage
+from rag_service.segments.context import Prompt
+from rag_service.segments.http import Endpoint, translate
+from rag_service.telemetry import names
+from rag_service.telemetry.tracing import fail
+
+NAME = "llm"
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationPolicy:
+    """Limits on one generation; the total comes from the request's deadline."""
+
+    first_token_s: float
+    token_gap_s: float
+    reserve_s: float
+    max_tokens: int
+
+
+class TokenStream:
+    """An answer under way: its first token has arrived. Iterate for the text; always `aclose`."""
+
+    def __init__(self, guard: TokenGuard, attempt: Attempt, response: httpx.Response, span: Span) -> None:
+        self._guard = guard
+        self._attempt = attempt
+        self._response = response
+        self._span = span
+        self._error: BaseException | None = None
+        self._closed = False
+
+    @property
+    def finish_reason(self) -> str | None:
+        return self._guard.finish_reason
+
+    @property
+    def tokens(self) -> int:
+        return self._guard.tokens
+
+    def __aiter__(self) -> TokenStream:
+        return self
+
+    async def __anext__(self) -> str:
+        try:
+            return await anext(self._guard)
+        except StopAsyncIteration:
+            self._attempt.succeed()
+            raise
+        except ConnectionBroken as error:
+            self._error = error
+            raise StreamFailed(NAME, "the stream was cut in mid-answer", reason="llm_stream_cut") from error
+        except BaseException as error:
+            self._error = error
+            raise
+
+    async def aclose(self) -> None:
+        """Hang up, settle the breaker's permit, free the place, end the span. Safe to call twice."""
+        if self._closed:
+            return
+        self._closed = True
+        finished = self.finish_reason is not None and self._error is None
+        if not finished and self._error is None:
+            self._error = asyncio.CancelledError("the caller hung up")
+        if self._error is None:
+            self._attempt.succeed()
+        else:
+            self._attempt.fail(self._error)
+            fail(self._span, self._error)
+        self._attempt.free_place()
+        _describe_ending(self._span, self._guard)
+        self._span.end()
+        await self._response.aclose()
+
+
+def _describe_ending(span: Span, guard: TokenGuard) -> None:
+    if guard.finish_reason is not None:
+        span.set_attribute(names.FINISH_REASONS, [guard.finish_reason])
+    if guard.usage is not None:
+        span.set_attribute(names.INPUT_TOKENS, guard.usage.input_tokens)
+        span.set_attribute(names.OUTPUT_TOKENS, guard.usage.output_tokens)
+    else:
+        span.set_attribute(names.OUTPUT_TOKENS, guard.tokens)
+
+
+class Generator:
+    """Client of the model server."""
+
+    def __init__(
+        self,
+        client: httpx.AsyncClient,
+        endpoint: Endpoint,
+        guard: Guard,
+        policy: GenerationPolicy,
+        *,
+        model: str,
+        tracer: Tracer,
+        clock: Clock,
+    ) -> None:
+        self._client = client
+        self._guard = guard
+        self._policy = policy
+        self._model = model
+        self._tracer = tracer
+        self._clock = clock
+        self._attributes = endpoint.attributes() | {
+            names.OPERATION: "chat",
+            names.PROVIDER: "vllm",
+            names.REQUEST_MODEL: model,
+            names.REQUEST_STREAM: True,
+            names.REQUEST_MAX_TOKENS: policy.max_tokens,
+        }
+
+    async def start(self, prompt: Prompt) -> TokenStream:
+        """A stream whose first token has arrived. Raises RagError; then nothing has been said yet."""
+
+        async def attempt(attempt: Attempt) -> TokenStream:
+            return await self._attempt(prompt, attempt)
+
+        return await self._guard.run(attempt, current_deadline(), hold=True)
+
+    async def _attempt(self, prompt: Prompt, attempt: Attempt) -> TokenStream:
+        policy = self._policy
+        limit = current_deadline().limit(
+            policy.first_token_s, doing="waiting for the first token", reserve_s=policy.reserve_s
+        )
+        span = self._tracer.start_span(
+            f"chat {self._model}",
+            kind=SpanKind.CLIENT,
+            attributes=self._attributes | {names.ATTEMPT: attempt.number},
+        )
+        response: httpx.Response | None = None
+        started = self._clock()
+        try:
+            response = await self._send(prompt, limit)
+            tokens = TokenGuard(
+                NAME, _deltas(response), gap_s=policy.token_gap_s, deadline=current_deadline()
+            )
+            left_s = max(0.0, limit.limit_s - (self._clock() - started))
+            await tokens.prime(Limit(left_s, limit.by_deadline))
+        except BaseException as error:
+            fail(span, error)
+            span.end()
+            if response is not None:
+                await response.aclose()
+            raise
+        span.set_attribute(names.CHAT_FIRST_CHUNK, self._clock() - started)
+        attempt.first_result()
+        return TokenStream(tokens, attempt, response, span)
+
+    async def _send(self, prompt: Prompt, limit: Limit) -> httpx.Response:
+        body = {
+            "model": self._model,
+            "messages": [
+                {"role": "system", "content": prompt.system},
+                {"role": "user", "content": prompt.user},
+            ],
+            "max_tokens": self._policy.max_tokens,
+            "temperature": 0.0,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        }
+        request = self._client.build_request("POST", "chat/completions", json=body)
+        try:
+            async with asyncio.timeout(limit.limit_s):
+                response = await self._client.send(request, stream=True)
+                if response.status_code == 200:
+                    return response
+                try:
+                    detail = (await response.aread()).decode("utf-8", "replace")
+                finally:
+                    await response.aclose()
+        except TimeoutError:
+            raise DependencyTimeout(NAME, limit.limit_s, by_deadline=limit.by_deadline) from None
+        except httpx.HTTPError as error:
+            raise translate(NAME, error) from error
+        raise BadStatus(NAME, response.status_code, detail)
+
+
+async def _deltas(response: httpx.Response) -> AsyncIterator[Delta]:
+    """The stream's events up to `[DONE]`; comments (pings) never become one."""
+    try:
+        async for event in EventSource(response).aiter_sse():
+            if event.data == "[DONE]":
+                return
+            yield _read(event.data)
+    except httpx.HTTPError as error:
+        raise translate(NAME, error) from error
+    except SSEError as error:
+        raise BadResponse(NAME, str(error)) from error
+
+
+def _read(data: str) -> Delta:
+    try:
+        chunk: dict[str, Any] = json.loads(data)
+        if "error" in chunk:
+            raise StreamFailed(NAME, f"the server reports {str(chunk['error'])[:200]}", reason="llm_error")
+        usage = chunk.get("usage")
+        counted = Usage(int(usage["prompt_tokens"]), int(usage["completion_tokens"])) if usage else None
+        if not chunk["choices"]:
+            return Delta(usage=counted)
+        choice = chunk["choices"][0]
+        return Delta(choice["delta"].get("content") or "", choice.get("finish_reason"), counted)
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise BadResponse(NAME, f"not a completion chunk: {data[:100]!r}") from error

@@ -1,0 +1,99 @@
+"""The `retrieve` segment: both legs at once, fused by reciprocal rank.
+
+Hybrid is the normal way (design §4): each leg finds what the other misses, and degrading only drops one.
+Reciprocal rank fusion needs no common scale for cosine and BM25: score = Σ 1 / (60 + rank), the constant
+of the method's authors (Cormack, Clarke, Büttcher 2009).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from opentelemetry.trace import Tracer
+from opentelemetry.util.types import AttributeValue
+
+from rag_service.errors import RagError
+from rag_service.segments.documents import COLLECTION, Documents, Scored
+from rag_service.segments.lexical import LexicalIndex
+from rag_service.segments.vectors import VectorSearch
+from rag_service.telemetry import names
+from rag_service.telemetry.tracing import segment
+
+_RRF_K = 60
+#: Each leg looks deeper than the answer needs: fusion can only promote what a leg has returned.
+_LEG_DEPTH = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieved:
+    """What was found, best first, and how the legs did."""
+
+    hits: tuple[Scored, ...]
+    legs: tuple[str, ...]
+    vector_error: RagError | None
+
+
+def fuse(legs: Mapping[str, tuple[Scored, ...]], top_k: int) -> tuple[Scored, ...]:
+    """Reciprocal rank fusion; ties go to the document that a leg ranked first."""
+    fused: dict[str, float] = {}
+    for hits in legs.values():
+        for rank, hit in enumerate(hits, start=1):
+            fused[hit.id] = fused.get(hit.id, 0.0) + 1.0 / (_RRF_K + rank)
+    best = sorted(fused.items(), key=lambda item: -item[1])[:top_k]
+    return tuple(Scored(document_id, score) for document_id, score in best)
+
+
+class Retriever:
+    """Asks both legs and says which of them answered."""
+
+    def __init__(
+        self, documents: Documents, lexical: LexicalIndex, vectors: VectorSearch, *, tracer: Tracer
+    ) -> None:
+        self._documents = documents
+        self._lexical = lexical
+        self._vectors = vectors
+        self._tracer = tracer
+
+    async def retrieve(
+        self, question: str, vector: npt.NDArray[np.float32] | None, top_k: int, *, tolerant: bool
+    ) -> Retrieved:
+        """Documents for `question`; without `vector` only the lexical leg runs.
+
+        A vector leg that fails is reported in the result when `tolerant`, else its error is raised.
+        """
+        attributes: dict[str, AttributeValue] = {
+            names.OPERATION: "retrieval",
+            names.DATA_SOURCE: COLLECTION,
+            names.TOP_K: top_k,
+        }
+        with segment(self._tracer, f"retrieval {COLLECTION}", attributes) as span:
+            depth = top_k * _LEG_DEPTH
+            searching = None
+            if vector is not None:
+                searching = asyncio.ensure_future(self._vectors.search(vector, depth))
+                await asyncio.sleep(0)  # let the request leave before BM25 takes the loop
+            legs: dict[str, tuple[Scored, ...]] = {}
+            error: RagError | None = None
+            try:
+                lexical = self._lexical.search(question, depth)
+                if searching is not None:
+                    legs["vector"] = tuple(hit for hit in await searching if hit.id in self._documents)
+            except RagError as lost:
+                if not tolerant:
+                    raise
+                error = lost
+            finally:
+                if searching is not None:
+                    searching.cancel()
+            legs["lexical"] = lexical
+            found = Retrieved(fuse(legs, top_k), tuple(leg for leg, hits in legs.items() if hits), error)
+            span.set_attribute(names.LEGS, found.legs)
+            span.set_attribute(names.DOCUMENT_IDS, [hit.id for hit in found.hits])
+            span.set_attribute(names.DOCUMENT_SCORES, [round(hit.score, 6) for hit in found.hits])
+            if error is not None:
+                span.set_attribute(names.ERROR_TYPE, error.reason)
+            return found
