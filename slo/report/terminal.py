@@ -1,0 +1,159 @@
+"""The verdict in a terminal, for whoever was woken up by it.
+
+The word and the reason come first, then only the tables that are needed to act, then what to do next; the
+last line repeats the verdict, because that is what a scrolled terminal shows. It fits 100 columns. Colour
+comes and goes with the console; nothing is said by colour alone. Text from a bundle is never markup.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from slo.report import wording
+from slo.verdict import SegmentPhase, Verdict, Verdicts
+
+WIDTH = 100
+_STYLES: dict[Verdicts, str] = {
+    "pass": "green",
+    "warn": "yellow",
+    "fail": "red",
+    "inconclusive": "magenta",
+    "error": "bright_magenta",
+}
+
+
+def render(verdict: Verdict, console: Console, bundle: Path | None = None) -> None:
+    """Print the verdict; `bundle` is named in what to do next (default: `runs/latest`)."""
+    shown = wording.legible(verdict)
+    width = min(console.width, WIDTH)
+
+    def say(content: object = "", indent: int = 0) -> None:
+        console.print(Padding(content, (0, 0, 0, indent), expand=False) if indent else content, width=width)  # type: ignore[arg-type]
+
+    say(_line(shown))
+    for sentence in shown.sentences[1:]:
+        say(Text(f"· {sentence}"), 2)
+    for title, content in (
+        ("Why it cannot be believed", _gates(shown)),
+        ("Objectives", _objectives(shown)),
+        ("Assertions", _assertions(shown)),
+        ("p95 of each segment", _segments(shown)),
+    ):
+        if content:
+            say()
+            say(Text(title, style="bold"))
+            for part in content:
+                say(part, 2)
+    say()
+    where = bundle if bundle else Path("runs/latest")
+    for label, what in (
+        ("report", str(where / "report.html")),
+        ("judge again", f"ragquake evaluate {where}"),
+        *([("look at", trace)] if (trace := _first_exemplar(shown)) else []),
+    ):
+        say(Text.assemble((f"{label:<12}", "dim"), wording.clean(what)))
+    say()
+    say(_line(shown, short=True))
+
+
+def _line(verdict: Verdict, short: bool = False) -> Text:
+    style = _STYLES[verdict.verdict]
+    judgement = wording.JUDGEMENTS[verdict.verdict]
+    name = verdict.run.experiment or "run"
+    badge = (f" {judgement.mark} {judgement.word.upper()} ", f"bold reverse {style}")
+    if short:
+        return Text.assemble(badge, f"  {name}", (f"  exit {verdict.exit_code}", "dim"))
+    return Text.assemble(badge, "  ", (wording.headline(verdict), "bold"))
+
+
+def _mark(verdict: Verdicts) -> Text:
+    return Text(wording.JUDGEMENTS[verdict].mark, style=_STYLES[verdict])
+
+
+def _gates(verdict: Verdict) -> list[Table]:
+    rows = [(gate.verdict, gate.name, gate.message) for gate in verdict.gates if gate.verdict != "pass"]
+    return [_list(rows)] if rows else []
+
+
+def _assertions(verdict: Verdict) -> list[Table]:
+    rows = [(one.verdict, one.name, one.message) for one in verdict.assertions]
+    return [_list(rows)] if rows else []
+
+
+def _objectives(verdict: Verdict) -> list[Table | Text]:
+    if not verdict.objectives:
+        return []
+    phases = _phases(verdict, {one.phase for one in verdict.objectives})
+    table = _grid("objective", phases)
+    cells = {(one.name, one.phase): one for one in verdict.objectives}
+    for name in dict.fromkeys(one.name for one in verdict.objectives):
+        row = [Text(name)]
+        for phase in phases:
+            one = cells.get((name, phase))
+            seen = wording.value(one.value, one.unit) if one else wording.NOTHING
+            row.append(Text.assemble(_mark(one.verdict), " ", seen) if one else Text(seen, style="dim"))
+        table.add_row(*row)
+    rows = [
+        (
+            one.verdict,
+            f"{one.name} in {one.phase}",
+            f"{wording.seen(one)}, wanted {one.target}. {one.message}",
+        )
+        for one in sorted(verdict.objectives, key=lambda one: wording.SEVERITY[one.verdict])
+        if one.verdict != "pass"
+    ]
+    return [table, Text(" "), _list(rows)] if rows else [table]
+
+
+def _segments(verdict: Verdict) -> list[Table]:
+    if not verdict.segments:
+        return []
+    phases = _phases(verdict, {phase for cells in verdict.segments.values() for phase in cells})
+    table = _grid("segment", phases)
+    for segment in wording.ordered(verdict.segments, wording.SEGMENTS):
+        cells = verdict.segments[segment]
+        table.add_row(Text(segment), *(_cell(cells.get(phase)) for phase in phases))
+    return [table]
+
+
+def _cell(cell: SegmentPhase | None) -> Text:
+    if cell is None or not cell.count:
+        return Text(wording.NOTHING, style="dim")
+    shown = Text(wording.duration(cell.p95_s))
+    if cell.errors:
+        shown.append(f"\n{wording.error_ratio(cell)} failed", style="red")
+    return shown
+
+
+def _phases(verdict: Verdict, present: set[str]) -> list[str]:
+    return wording.ordered(present, tuple(phase.name for phase in verdict.phases))
+
+
+def _grid(first: str, columns: list[str]) -> Table:
+    table = Table(box=None, padding=(0, 3, 0, 0), header_style="dim", pad_edge=False)
+    table.add_column(Text(first))
+    for name in columns:
+        table.add_column(Text(name), justify="right")
+    return table
+
+
+def _list(rows: Sequence[tuple[Verdicts, str, str]]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), show_header=False, pad_edge=False)
+    table.add_column(width=1)
+    table.add_column(max_width=32)
+    table.add_column(ratio=1)
+    for verdict, name, message in rows:
+        table.add_row(_mark(verdict), Text(name), Text(message))
+    return table
+
+
+def _first_exemplar(verdict: Verdict) -> str | None:
+    found = [trace for objective in verdict.objectives for trace in objective.exemplars]
+    found += [trace for assertion in verdict.assertions for trace in assertion.exemplars]
+    return f"trace {found[0]}" if found else None
