@@ -26,7 +26,7 @@ class Toxic:
 
     name: str
     type: str
-    stream: Stream = "downstream"
+    stream: str = "downstream"
     toxicity: float = 1.0
     attributes: Mapping[str, int] = field(default_factory=dict)
 

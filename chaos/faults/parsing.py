@@ -59,7 +59,7 @@ def _with_suggestions(name: str, of: type[Fault], error: ValidationError) -> Val
                 f"{key!r} is not a parameter of {of.model_fields['kind'].default}{_or(key, of.model_fields)}"
             )
         elif line["type"] == "missing":
-            message = f"{key} is missing{_about(of, key)}"
+            message = f"{key} is missing{_about(of, key)}".replace(f"({key}: ", "(", 1)
         elif line["type"] == "value_error":
             message = line["msg"].removeprefix("Value error, ")
         else:

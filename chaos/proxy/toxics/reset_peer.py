@@ -1,0 +1,27 @@
+"""reset_peer: the first bytes (or the end) are dropped; `timeout` ms later both sides get a TCP reset."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from chaos.proxy.toxics.stage import Chunk, Stage
+
+
+class ResetPeer(Stage):
+    type = "reset_peer"
+    defaults: ClassVar[dict[str, int]] = {"timeout": 0}
+    __slots__ = ()
+
+    def feed(self, chunk: Chunk) -> None:  # noqa: ARG002 - dropped
+        if self.timer is None:
+            self.call_at(self.line.now_s() + max(0, self.attributes["timeout"]) / 1000.0, self.line.reset)
+
+    def leave(self) -> None:
+        """Bytes are lost already once it has triggered, so the reset comes now rather than never."""
+        if self.timer is not None:
+            self.line.reset()
+        super().leave()
+
+    def configure(self, attributes: Mapping[str, int]) -> None:
+        self.attributes = attributes

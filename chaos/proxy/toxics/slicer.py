@@ -1,0 +1,70 @@
+"""slicer: data goes on in pieces of `average_size` ± `size_variation` bytes, `delay` µs after each.
+
+A chunk is halved, a little off the middle, until a piece is at most average + variation. With
+0 <= variation < average each cut lies inside its chunk, so pieces are never empty and halving ends;
+without that Toxiproxy recurses until it dies, hence the refusal.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping
+from typing import ClassVar
+
+from chaos.proxy.toxics.stage import Chunk, Line, Stage
+
+
+def slice_sizes(length: int, average: int, variation: int, rng: random.Random) -> Iterator[int]:
+    """Sizes of the pieces of a chunk of `length` bytes, in order; they sum to `length`."""
+    waiting = [length]
+    while waiting:
+        size = waiting.pop()
+        if size - average <= variation:
+            yield size
+            continue
+        cut = size // 2
+        if variation > 0:
+            cut += rng.randrange(2 * variation) - variation
+        waiting.append(size - cut)
+        waiting.append(cut)
+
+
+class Slicer(Stage):
+    type = "slicer"
+    defaults: ClassVar[dict[str, int]] = {"average_size": 0, "size_variation": 0, "delay": 0}
+    __slots__ = ("_sizes",)
+
+    def __init__(self, name: str, attributes: Mapping[str, int], line: Line) -> None:
+        super().__init__(name, attributes, line)
+        self._sizes: Iterator[int] = iter(())
+
+    @classmethod
+    def refuse(cls, attributes: Mapping[str, int]) -> str | None:
+        average, variation = attributes["average_size"], attributes["size_variation"]
+        if 0 <= variation < average:
+            return None
+        return f"size_variation must be in 0..average_size-1, not {variation} with average_size {average}"
+
+    def feed(self, chunk: Chunk) -> None:
+        if not chunk.data and not self.queue and self.timer is None:
+            self.next.feed(chunk)
+            return
+        self.hold(chunk)
+        if self.timer is None:
+            self._fire()
+
+    def configure(self, attributes: Mapping[str, int]) -> None:
+        self._sizes = iter(())
+        super().configure(attributes)
+
+    def _fire(self) -> None:
+        self.timer = None
+        if not self.queue:
+            return
+        size = next(self._sizes, 0)
+        if not size:
+            average, variation = self.attributes["average_size"], self.attributes["size_variation"]
+            self._sizes = slice_sizes(len(self.queue[0].data), average, variation, self.line.rng)
+            size = next(self._sizes)
+        self.next.feed(self.release(size))
+        self.call_at(self.line.now_s() + max(0, self.attributes["delay"]) / 1e6, self._fire)

@@ -1,0 +1,36 @@
+"""timeout: all data vanishes; after `timeout` ms without any, the connection is closed (0: never).
+
+Steady data therefore keeps the connection open for ever. Removing the toxic closes every connection of
+its direction, also those that toxicity spared, as Toxiproxy does: a protocol that lost bytes cannot go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from chaos.proxy.toxics.stage import Chunk, Stage
+
+
+class Timeout(Stage):
+    type = "timeout"
+    defaults: ClassVar[dict[str, int]] = {"timeout": 0}
+    closes_when_removed = True
+    __slots__ = ()
+
+    def start(self) -> None:
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+        if self.attributes["timeout"] > 0:
+            self.call_at(self.line.now_s() + self.attributes["timeout"] / 1000.0, self.line.close)
+
+    def feed(self, chunk: Chunk) -> None:
+        if chunk.data:
+            self.start()
+        else:
+            self.next.feed(chunk)
+
+    def configure(self, attributes: Mapping[str, int]) -> None:
+        super().configure(attributes)
+        self.start()
