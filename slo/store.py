@@ -43,7 +43,7 @@ _METADATA = b"ragquake.reading"
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """How the reading of one table went: rows kept and repeated, records cut off and records not understood."""
+    """How the reading of one table went: rows kept and repeated, records cut off or not understood."""
 
     rows: int = 0
     duplicates: int = 0

@@ -1,0 +1,45 @@
+"""The circuit breaker closes again, and stays closed, once its dependency is well."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from slo import verdict
+from slo.assertions.assertion import Assertion, register
+from slo.evidence import Evidence
+from slo.transitions import CLOSED, OPEN, stretches
+from slo.units import Duration, format_duration
+
+
+@register
+class BreakerCloses(Assertion):
+    """`breaker` is closed for good no later than `within` after the end of the phase `after`."""
+
+    name: ClassVar[str] = "breaker_closes"
+    breaker: str
+    within: Duration
+    after: str
+
+    def check(self, evidence: Evidence) -> verdict.Assertion:
+        """A breaker that closed and opened again has not closed."""
+        phase = evidence.plan.phase(self.after)
+        if phase is None:
+            return self.result("inconclusive", f"the run has no phase {self.after!r}")
+        found = stretches(evidence.transitions.get(self.breaker, ()))
+        if not any(one.state == OPEN for one in found):
+            return self.result("inconclusive", f"the breaker {self.breaker} never opened, so it cannot close")
+        last = found[-1]
+        if last.state != CLOSED:
+            if not phase.complete:
+                return self.result("inconclusive", f"the run ended before {self.after} did")
+            return self.result(
+                "fail",
+                f"the breaker {self.breaker} was still {last.state} at the end",
+                {"state": last.state, "since_s": last.start_s},
+            )
+        took_s = max(0.0, last.start_s - phase.end_s)
+        facts = {"closed_s": last.start_s, "took_s": took_s}
+        text = f"the breaker {self.breaker} closed {format_duration(took_s)} after the phase {self.after}"
+        if took_s <= self.within:
+            return self.result("pass", text, facts)
+        return self.result("fail", f"{text}; allowed is {format_duration(self.within)}", facts)

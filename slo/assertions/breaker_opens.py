@@ -1,0 +1,47 @@
+"""The circuit breaker opens soon after its dependency goes bad."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from slo import verdict
+from slo.assertions.assertion import Assertion, register
+from slo.evidence import Evidence
+from slo.transitions import OPEN, stretches
+from slo.units import Duration, format_duration
+
+
+@register
+class BreakerOpens(Assertion):
+    """`breaker` opens no later than `within` after the first fault on its dependency is in."""
+
+    name: ClassVar[str] = "breaker_opens"
+    breaker: str
+    within: Duration
+
+    def check(self, evidence: Evidence) -> verdict.Assertion:
+        """Measured from the journal's injection to the breaker's own log record."""
+        injected_s = first_injection_s(evidence, self.breaker)
+        if injected_s is None:
+            return self.result("inconclusive", "no fault was injected, so nothing should have opened it")
+        found = stretches(evidence.transitions.get(self.breaker, ()))
+        opened = [one for one in found if one.state == OPEN and one.end_s > injected_s]
+        if not opened:
+            return self.result("fail", f"the breaker {self.breaker} never opened", {"injected_s": injected_s})
+        took_s = opened[0].start_s - injected_s
+        facts = {"injected_s": injected_s, "opened_s": opened[0].start_s, "took_s": took_s}
+        if took_s <= 0:
+            return self.result(
+                "pass", f"the breaker {self.breaker} was open already when the fault came", facts
+            )
+        text = f"the breaker {self.breaker} opened {format_duration(took_s)} after the fault"
+        if took_s <= self.within:
+            return self.result("pass", text, facts)
+        return self.result("fail", f"{text}; allowed is {format_duration(self.within)}", facts)
+
+
+def first_injection_s(evidence: Evidence, dependency: str) -> float | None:
+    """When the first fault on a dependency was put in; of any fault where none is on it."""
+    known = [fault for fault in evidence.plan.faults if fault.injected_s is not None]
+    own = [fault for fault in known if fault.on == dependency] or known
+    return min((fault.injected_s for fault in own if fault.injected_s is not None), default=None)

@@ -1,0 +1,110 @@
+"""Was the load honest: did arrivals follow the schedule, and was the generator fast enough to know?
+
+A generator that falls behind sends less when the service is slow, and then every percentile is too kind.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from slo.evidence import Evidence
+from slo.statistics import percentile
+from slo.units import format_duration, format_ratio
+from slo.verdict import Gate
+
+ACHIEVED_RATIO = 0.95
+LAG_S = 0.050
+LAG_RATIO = 0.02
+CPU_RATIO = 0.9
+
+
+def check(evidence: Evidence) -> Gate:
+    """Pass when the schedule was kept."""
+    facts: dict[str, Any] = {"phases": _phases(evidence)}
+    problems = _achieved(evidence, facts) + _lag(evidence, facts) + _generator(evidence, facts)
+    if problems:
+        advice = "Use a machine with more room, fewer arrivals, or more in flight."
+        return Gate(
+            name="load", verdict="inconclusive", message=f"{'; '.join(problems)}. {advice}", facts=facts
+        )
+    lag = f"lag p99 {format_duration(facts['lag_p99_s'])}" if "lag_p99_s" in facts else "no lag known"
+    message = f"{format_ratio(facts['achieved_ratio'])} of the schedule was driven, {lag}"
+    return Gate(name="load", verdict="pass", message=message, facts=facts)
+
+
+def _phases(evidence: Evidence) -> dict[str, dict[str, Any]]:
+    first: dict[int, tuple[float, bool]] = {}
+    for one in evidence.attempts.all:
+        if one.arrival is not None and one.arrival not in first:
+            first[one.arrival] = (one.at_s, one.dropped)
+    found: dict[str, dict[str, Any]] = {}
+    for phase in evidence.plan.phases:
+        inside = [dropped for at_s, dropped in first.values() if phase.start_s <= at_s < phase.end_s]
+        found[phase.name] = {
+            "planned": phase.arrivals,
+            "seen": len(inside),
+            "dropped": sum(inside),
+            "complete": phase.complete,
+        }
+    return found
+
+
+def _achieved(evidence: Evidence, facts: dict[str, Any]) -> list[str]:
+    problems = []
+    planned_in_all = driven_in_all = 0
+    for phase in evidence.plan.phases:
+        counts = facts["phases"][phase.name]
+        if not (phase.judged and phase.complete and counts["planned"]):
+            continue
+        driven = counts["seen"] - counts["dropped"]
+        planned_in_all, driven_in_all = planned_in_all + counts["planned"], driven_in_all + driven
+        if driven < ACHIEVED_RATIO * counts["planned"]:
+            problems.append(
+                f"in {phase.name} only {driven} of {counts['planned']} planned arrivals were driven"
+                f" ({counts['dropped']} dropped)"
+            )
+    if not planned_in_all:
+        facts["achieved_ratio"] = None
+        if not evidence.plan.stops:
+            return ["no judged phase was driven to its end"]
+        facts["achieved_ratio"] = 1.0
+        return []
+    facts["achieved_ratio"] = driven_in_all / planned_in_all
+    return problems
+
+
+def _lag(evidence: Evidence, facts: dict[str, Any]) -> list[str]:
+    judged = [phase for phase in evidence.plan.phases if phase.judged]
+    inside = [
+        one
+        for one in evidence.attempts.all
+        if any(phase.start_s <= one.at_s < phase.end_s for phase in judged)
+    ]
+    lags = np.array([one.lag_s for one in inside if one.lag_s is not None])
+    latencies = np.array([one.judged_latency_s for one in inside])
+    if not len(lags):
+        return ["no attempt was started"]
+    lag_s, median_s = percentile(lags, 0.99), percentile(latencies, 0.5)
+    allowed_s = max(LAG_S, LAG_RATIO * median_s) if math.isfinite(median_s) else LAG_S
+    facts["lag_p99_s"], facts["lag_allowed_s"] = lag_s, allowed_s
+    if lag_s > allowed_s:
+        return [
+            f"attempts started late: lag p99 is {format_duration(lag_s)},"
+            f" allowed is {format_duration(allowed_s)}"
+        ]
+    return []
+
+
+def _generator(evidence: Evidence, facts: dict[str, Any]) -> list[str]:
+    problems = []
+    if evidence.plan.load_exit_code not in (None, 0):
+        problems.append(f"the load generator ended with code {evidence.plan.load_exit_code}")
+    if evidence.generator_cpu:
+        cpu = percentile(np.array(evidence.generator_cpu), 0.95)
+        facts["generator_cpu_p95_ratio"] = cpu
+        if cpu >= CPU_RATIO:
+            problems.append(f"the load generator used {format_ratio(cpu)} of a core (p95)")
+    return problems

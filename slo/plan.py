@@ -1,0 +1,179 @@
+"""What the run meant to do and when it did it, as its journal tells.
+
+All windows of an evaluation come from here: phases from the plan, on the clock that began at
+`load.started.t0_s`; faults from the moment when they were read back until they were taken out. Offsets
+count from t0 in seconds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from slo.bundle import JsonLines
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedPhase:
+    """A phase as it was planned; `arrivals` is the exact size of its schedule."""
+
+    name: str
+    start_s: float
+    end_s: float
+    rate_per_s: float
+    faults: tuple[str, ...]
+    judged: bool
+    arrivals: int | None
+    complete: bool
+    """The load went on until the phase's end."""
+
+    @property
+    def span_s(self) -> float:
+        """How long it lasted by plan."""
+        return self.end_s - self.start_s
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedFault:
+    """A fault as it was planned, and the stretch in which it was in."""
+
+    name: str
+    on: str
+    kind: str
+    parameters: dict[str, Any]
+    expects: dict[str, Any] | None
+    injected_s: float | None
+    verified_s: float | None
+    removed_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The journal, understood."""
+
+    run: dict[str, Any]
+    started_at_s: float | None
+    t0_s: float | None
+    phases: tuple[PlannedPhase, ...]
+    faults: tuple[PlannedFault, ...]
+    status: str | None
+    message: str | None
+    stops: tuple[dict[str, Any], ...]
+    load_exit_code: int | None
+    last_seq: int | None
+    torn: int
+
+    @property
+    def baseline(self) -> PlannedPhase | None:
+        """The phase that others are compared with: the one so named, else the first judged without faults."""
+        named = [phase for phase in self.phases if phase.name == "baseline"]
+        healthy = [phase for phase in self.phases if phase.judged and not phase.faults]
+        return next(iter(named + healthy), None)
+
+    @property
+    def last_removed_s(self) -> float | None:
+        """When the last fault was out; None when one never was, or there was none."""
+        ends = [fault.removed_s for fault in self.faults if fault.injected_s is not None]
+        return max((end for end in ends if end is not None), default=None) if None not in ends else None
+
+    def phase(self, name: str) -> PlannedPhase | None:
+        """The phase of that name."""
+        return next((phase for phase in self.phases if phase.name == name), None)
+
+
+def read_plan(journal: JsonLines) -> Plan:
+    """The plan in a journal, however early the journal ends."""
+    events = journal.records
+    started, planned = _first(events, "run.started"), _first(events, "run.planned")
+    finished, ended = _last(events, "run.finished"), _last(events, "load.ended")
+    t0_s = _number(_first(events, "load.started").get("t0_s"))
+    stops = tuple(event for event in events if event.get("event") == "stop.triggered")
+    until_s = _load_until(t0_s, stops, ended, finished)
+    barrier = _last(events, "barrier.passed")
+    return Plan(
+        run=started,
+        started_at_s=_number(started.get("at_s")),
+        t0_s=t0_s,
+        phases=tuple(_phases(planned, until_s)),
+        faults=tuple(_fault(name, facts, events, t0_s) for name, facts in _faults(planned)),
+        status=finished.get("status"),
+        message=finished.get("message"),
+        stops=stops,
+        load_exit_code=ended.get("exit_code"),
+        last_seq=barrier.get("last_seq"),
+        torn=journal.torn,
+    )
+
+
+def _load_until(
+    t0_s: float | None,
+    stops: Sequence[Mapping[str, Any]],
+    ended: Mapping[str, Any],
+    finished: Mapping[str, Any],
+) -> float:
+    """The offset until which arrivals were made, as far as the journal knows."""
+    if t0_s is None:
+        return -math.inf
+    early = finished.get("status") in ("stopped", "interrupted", "error")
+    ends = [event.get("at_s") for event in (*stops, *([ended] if early or not finished else []))]
+    known = [end for end in map(_number, ends) if end is not None]
+    if known:
+        return min(known) - t0_s
+    return -math.inf if not finished or early else math.inf
+
+
+def _phases(planned: Mapping[str, Any], until_s: float) -> list[PlannedPhase]:
+    arrivals = planned.get("arrivals") or {}
+    return [
+        PlannedPhase(
+            name=str(phase["name"]),
+            start_s=float(phase["start_s"]),
+            end_s=float(phase["end_s"]),
+            rate_per_s=float(phase.get("rate_per_s") or 0.0),
+            faults=tuple(phase.get("faults") or ()),
+            judged=bool(phase.get("judged", True)),
+            arrivals=arrivals.get(phase["name"]),
+            complete=float(phase["end_s"]) <= until_s,
+        )
+        for phase in planned.get("phases") or ()
+    ]
+
+
+def _faults(planned: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    used = {name for phase in planned.get("phases") or () for name in phase.get("faults") or ()}
+    return [(name, facts) for name, facts in (planned.get("faults") or {}).items() if name in used]
+
+
+def _fault(
+    name: str, facts: Mapping[str, Any], events: Sequence[Mapping[str, Any]], t0_s: float | None
+) -> PlannedFault:
+    own = [event for event in events if event.get("fault") == name]
+
+    def offset(event: Mapping[str, Any]) -> float | None:
+        at_s = _number(event.get("at_s"))
+        return None if at_s is None or t0_s is None else at_s - t0_s
+
+    return PlannedFault(
+        name=name,
+        on=str(facts.get("on")),
+        kind=str(facts.get("kind")),
+        parameters=dict(facts.get("parameters") or {}),
+        expects=dict(facts["expects"]) if facts.get("expects") else None,
+        injected_s=offset(_first(own, "fault.injected")),
+        verified_s=offset(_first(own, "fault.verified")),
+        removed_s=offset(_last(own, "fault.removed")),
+    )
+
+
+def _first(events: Sequence[Mapping[str, Any]], name: str) -> dict[str, Any]:
+    return next((dict(event) for event in events if event.get("event") == name), {})
+
+
+def _last(events: Sequence[Mapping[str, Any]], name: str) -> dict[str, Any]:
+    return _first(tuple(reversed(events)), name)
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
