@@ -1,4 +1,4 @@
-"""The barrier at the end of a run: only after the service has handed over every span can one be called lost."""
+"""The barrier at the end of a run: once all spans are handed over, a missing one is lost."""
 
 from __future__ import annotations
 

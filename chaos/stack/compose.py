@@ -143,7 +143,6 @@ class ComposeStack:
         self,
         name: str,
         process: subprocess.Popen[bytes] | ProcessIdentity,
-        *,
         log: Path | None = None,
     ) -> None:
         """Record a process of the host (journeys, warden), so that a rollback can end it."""
