@@ -1,0 +1,50 @@
+"""The rules of who is told which address."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from chaos.stack.opening import as_environment
+from chaos.stack.proxy_choice import ProxyChoice
+from chaos.stack.wiring import PORTS, Wiring
+
+WIRING = Wiring(ports={name: 1000 + i for i, name in enumerate(PORTS)}, index_dir=Path("/index"))
+
+
+def test_the_service_reaches_its_dependencies_only_through_the_proxy() -> None:
+    """The URLs it is given are those that the proxy listens on; the real addresses are for its spans."""
+    settings = WIRING.service_settings()
+    for name, key in (("vector_db", "VECTOR_DB"), ("llm", "LLM")):
+        dependency = WIRING.dependency(name)
+        assert dependency.listen in settings[f"RAG_{key}_URL"]
+        assert settings[f"RAG_{key}_ADDRESS"] == dependency.upstream
+        assert dependency.listen != dependency.upstream
+    assert settings["RAG_LLM_URL"].endswith("/v1")
+
+
+def test_everything_listens_on_loopback() -> None:
+    """No address and no command line of the stack names another interface."""
+    choice = ProxyChoice("builtin", "", command=("p",))
+    commands = (WIRING.vector_db_command(), WIRING.model_server_command({}), WIRING.proxy_command(choice))
+    for command in commands:
+        assert command[command.index("--host") + 1] == "127.0.0.1"
+    assert WIRING.service_settings()["RAG_HOST"] == "127.0.0.1"
+    assert all(WIRING.address(name).startswith("127.0.0.1:") for name in PORTS)
+
+
+def test_the_service_asks_for_the_model_that_the_server_offers() -> None:
+    """One model name reaches both ends, and options become flags."""
+    command = WIRING.model_server_command({"first-token": "80ms"})
+    assert command[command.index("--model") + 1] == WIRING.service_settings()["RAG_LLM_MODEL"]
+    assert command[-2:] == ("--first-token", "80ms")
+
+
+def test_settings_of_an_experiment_become_the_services_variables() -> None:
+    """Dots become double underscores; values are written as the service reads them."""
+    written = as_environment({"resilience": "off", "llm.timeout": "3s", "cache.enabled": True, "top_k": 5})
+    assert written == {
+        "RAG_RESILIENCE": "off",
+        "RAG_LLM__TIMEOUT": "3s",
+        "RAG_CACHE__ENABLED": "true",
+        "RAG_TOP_K": "5",
+    }

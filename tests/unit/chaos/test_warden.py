@@ -1,0 +1,37 @@
+"""The rules of when a warden acts."""
+
+from __future__ import annotations
+
+import os
+
+from chaos.stack.process import ProcessIdentity
+from chaos.warden import DONE, watch
+
+ME = ProcessIdentity.of_this_process()
+
+
+def test_the_word_done_dismisses_the_warden() -> None:
+    """A runner that says done before it goes needs no cleaning up, however the word is cut."""
+    read, write = os.pipe()
+    os.write(write, DONE[:2])
+    os.write(write, DONE[2:])
+    os.close(write)
+    assert watch(read, ME) is True
+    os.close(read)
+
+
+def test_a_closed_pipe_without_the_word_is_a_dead_runner() -> None:
+    """The kernel closes the pipe however a runner ends; half a word is no word."""
+    read, write = os.pipe()
+    os.write(write, DONE[:3])
+    os.close(write)
+    assert watch(read, ME) is False
+    os.close(read)
+
+
+def test_a_runner_that_is_gone_is_noticed_though_the_pipe_stays_open() -> None:
+    """Somebody else may hold the pipe open; pid and creation time decide then."""
+    read, write = os.pipe()
+    assert watch(read, ProcessIdentity(ME.pid, ME.created_s - 60), look_every_s=0.0) is False
+    os.close(read)
+    os.close(write)
