@@ -168,12 +168,12 @@ _KEYS = {
 
 
 def _unique(table: pa.Table, name: Table) -> pa.Table:
-    columns = [table.column(key).to_pylist() for key in _KEYS[name]]
-    seen: set[str] = set()
-    keep: list[int] = []
-    for index, key in enumerate(zip(*columns, strict=True)):
-        text = repr(key)
-        if text not in seen:
-            seen.add(text)
-            keep.append(index)
-    return table if len(keep) == table.num_rows else table.take(pa.array(keep, pa.int64()))
+    """The table without repeated rows, in its order."""
+    if table.num_rows == 0:
+        return table
+    with duckdb.connect(":memory:") as sql:
+        sql.register("given", table.append_column("row", pa.array(range(table.num_rows), pa.int64())))
+        keys = ", ".join(f'"{key}"' for key in _KEYS[name])
+        rows = sql.execute(f"SELECT min(row) AS row FROM given GROUP BY {keys} ORDER BY row").fetchnumpy()
+    keep = rows["row"]
+    return table if len(keep) == table.num_rows else table.take(pa.array(keep))

@@ -7,7 +7,23 @@ are never made from these series: the evaluator uses exact percentiles over whol
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from slo import statistics
+from slo.attempts import OUTCOMES
+from slo.bundle import Bundle
+from slo.evidence import Evidence, SegmentSpans, read_evidence
+from slo.segments import default_table
+from slo.transitions import stretches
+
+BUCKET_S = 1.0
+DROPPED = "dropped"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,3 +81,69 @@ class Timeline:
     arrivals: tuple[int, ...]
     """First attempts whose intended start lies in the bucket, the dropped ones included."""
     breakers: dict[str, tuple[BreakerState, ...]]
+
+
+def compute(bundle: Bundle | Path | str, bucket_s: float = BUCKET_S) -> Timeline:
+    """The timeline of a bundle, finished or killed. Raises BundleError when the folder is not a bundle."""
+    evidence = read_evidence(Bundle.at(bundle), default_table())
+    end_s = max((phase.end_s for phase in evidence.plan.phases), default=0.0)
+    buckets = math.ceil(end_s / bucket_s)
+    first = {one.arrival: one.at_s for one in reversed(evidence.attempts.all) if one.arrival is not None}
+    return Timeline(
+        bucket_s=bucket_s,
+        at_s=tuple(index * bucket_s for index in range(buckets)),
+        phases=tuple(
+            PhaseWindow(one.name, one.start_s, one.end_s, one.rate_per_s, one.judged)
+            for one in evidence.plan.phases
+        ),
+        faults=tuple(
+            FaultWindow(
+                one.name, one.on, one.kind, one.injected_s, end_s if one.removed_s is None else one.removed_s
+            )
+            for one in evidence.plan.faults
+            if one.injected_s is not None
+        ),
+        segments={name: _series(spans, buckets, bucket_s) for name, spans in evidence.segments.items()},
+        outcomes=_outcomes(evidence, buckets, bucket_s),
+        arrivals=_count(np.array(list(first.values()), dtype=np.float64), buckets, bucket_s),
+        breakers={
+            name: tuple(
+                BreakerState(one.state, max(0.0, one.start_s), min(end_s, one.end_s))
+                for one in stretches(transitions)
+                if one.start_s < end_s and one.end_s > 0
+            )
+            for name, transitions in evidence.transitions.items()
+        },
+    )
+
+
+def _series(spans: SegmentSpans, buckets: int, bucket_s: float) -> SegmentSeries:
+    edges = np.searchsorted(spans.at_s, np.arange(buckets + 1) * bucket_s)
+    middle: list[float | None] = []
+    high: list[float | None] = []
+    for first, last in pairwise(edges):
+        lived = spans.duration_s[first:last]
+        lived = lived[np.isfinite(lived)]
+        middle.append(statistics.percentile(lived, 0.50) if len(lived) else None)
+        high.append(statistics.percentile(lived, 0.95) if len(lived) else None)
+    return SegmentSeries(
+        count=tuple(int(n) for n in np.diff(edges)),
+        errors=_count(spans.at_s[spans.failed], buckets, bucket_s),
+        p50_s=tuple(middle),
+        p95_s=tuple(high),
+    )
+
+
+def _outcomes(evidence: Evidence, buckets: int, bucket_s: float) -> dict[str, tuple[int, ...]]:
+    found: dict[str, list[float]] = {name: [] for name in (*OUTCOMES, DROPPED)}
+    for one in evidence.attempts.all:
+        found.setdefault(one.outcome, []).append(one.at_s)
+    return {
+        name: _count(np.array(times, dtype=np.float64), buckets, bucket_s) for name, times in found.items()
+    }
+
+
+def _count(at_s: npt.NDArray[np.float64], buckets: int, bucket_s: float) -> tuple[int, ...]:
+    inside = at_s[(at_s >= 0) & (at_s < buckets * bucket_s)]
+    counts = np.bincount((inside // bucket_s).astype(np.int64), minlength=buckets)
+    return tuple(int(n) for n in counts[:buckets])

@@ -1,7 +1,8 @@
 """How long after the last fault a segment was itself again.
 
 The hold rule (reference measurements, section 4c): the first second after which 80 % of the requests of
-the next ten seconds are within L = max(baseline p95, 1.1 x baseline median). Only full answers can be
+the next ten seconds are within L = max(baseline p95, 1.1 x baseline median); the time is that of the
+first request within L from there on. Only full answers can be
 within L, because a latency that is quick with failures and lesser answers is not recovered. A segment
 that did not come back while it was watched is censored (`> 35 s`), never a number.
 """
@@ -41,9 +42,11 @@ def recovered_after(at_s: Floats, within: npt.NDArray[np.bool_], removed_s: floa
     samples = int(late.sum())
     start_s = removed_s
     while start_s + HOLD_S <= end_s + 1e-9:
-        held = within[(at_s >= start_s) & (at_s < start_s + HOLD_S)]
+        inside = (at_s >= start_s) & (at_s < start_s + HOLD_S)
+        held = within[inside]
         if len(held) >= MINIMUM_IN_HOLD and held.mean() >= HOLD_RATIO:
-            return Return(start_s - removed_s, False, samples)
+            first_good_s = float(at_s[inside][held].min())
+            return Return(first_good_s - removed_s, False, samples)
         start_s += BUCKET_S
     return Return(max(0.0, end_s - HOLD_S - removed_s), True, samples)
 
