@@ -19,7 +19,7 @@ from pathlib import Path
 from rag_service.corpus.definitions import Definition, FunctionNode, from_live_module, from_node
 from rag_service.corpus.scope import in_scope
 
-_BACKING = frozenset("posix nt posixpath ntpath genericpath".split())
+_BACKING = frozenset(["posix", "nt", "posixpath", "ntpath", "genericpath"])
 _ALIASES = {"os.path": "posixpath"}
 _NEVER_IMPORTED = frozenset({"readline"})
 _SKIPPED_FOLDERS = frozenset({"test", "tests", "__pycache__", "encodings", "lib2to3", "_bundled"})

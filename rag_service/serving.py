@@ -1,0 +1,54 @@
+"""How the stack's small servers listen and end: one port, one clear message when it is taken, at once on SIGTERM.
+
+uvicorn alone would print a traceback-like line for a busy port and wait for open streams before it ends. A
+part of an experiment's stack must be gone when the runner says so.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+from typing import Any
+
+import uvicorn
+
+PORT_IS_TAKEN = 4
+_BACKLOG = 2048
+
+
+def serve(app: Any, host: str, port: int, *, name: str) -> int:
+    """Serve an ASGI application until a signal ends it. Returns the exit code: 0, or 4 without the port."""
+    try:
+        listener = _listener(host, port)
+    except (OSError, OverflowError) as error:
+        print(
+            f"error: the {name} cannot listen on {host}:{port} ({error}); name another --port, or 0 for a free one",
+            file=sys.stderr,
+        )
+        return PORT_IS_TAKEN
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,
+        lifespan="off",
+        server_header=False,
+        backlog=_BACKLOG,
+        timeout_graceful_shutdown=0,
+    )
+    shown = f"[{host}]" if ":" in host else host
+    print(f"{name} listens on http://{shown}:{listener.getsockname()[1]}", flush=True)
+    uvicorn.Server(config).run(sockets=[listener])
+    return 0
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(_BACKLOG)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
