@@ -2,11 +2,10 @@
 # Works with GNU make 3.81 (macOS) and later.
 
 STACK ?= local
-LLM ?=
 ARGS ?=
 TESTS ?= tests
 BIN := .venv/bin
-RUN_FLAGS = $(if $(filter-out local,$(STACK)),--stack $(STACK)) $(if $(LLM),--llm $(LLM)) $(ARGS)
+RUN_FLAGS = $(if $(filter-out local,$(STACK)),--stack $(STACK)) $(ARGS)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev test test-all check format lock list doctor clean FORCE
@@ -16,7 +15,7 @@ help: ## list what make can do
 	@echo
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 	@echo
-	@echo "  STACK=compose runs on the containers of docker-compose.yml, LLM=URL on a model server of yours,"
+	@echo "  STACK=compose runs on the containers of docker-compose.yml instead of local processes,"
 	@echo "  ARGS='…' passes flags on to ragquake, PYTHON=python3.12 picks the Python to set up with."
 
 chaos-%: setup FORCE ## run the experiment of that name, e.g. make chaos-spike

@@ -134,9 +134,7 @@ def choose_installer(root: Path, venv: Path) -> Installer:
         got = subprocess.run([python, "-m", "pip", "install", "--quiet", "--require-hashes", "-r", lock])
         uv = working_uv(inside) if got.returncode == 0 else None
     if uv is not None:
-        quiet = (
-            () if sys.stderr.isatty() else ("--quiet",)
-        )  # no terminal, no progress bars: a list of 150 names
+        quiet = () if sys.stderr.isatty() else ("--quiet",)  # else 150 names, one a line
         return Installer("uv", (uv, "pip", "install", *quiet, "--python", str(python)))
     if subprocess.run([python, "-m", "pip", "--version"], capture_output=True).returncode != 0:
         run([python, "-m", "ensurepip", "--upgrade"])
