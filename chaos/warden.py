@@ -5,7 +5,8 @@ write end only the runner has: the kernel closes it however the runner ends, wit
 without polling. As a second opinion it looks at the runner's pid and creation time. A runner that ended
 well writes "done" first; without that word, the warden undoes the faults and stops the stack.
 
-It ignores Ctrl-C and hang-ups, because a terminal sends those to everybody at once. When runner and
+The runner waits until its warden says that it is at its post, so no fault ever goes in unguarded. The
+warden ignores Ctrl-C and hang-ups, because a terminal sends those to everybody at once. When runner and
 warden are both killed, `ragquake rollback` does the same work from the same files.
 """
 
@@ -20,11 +21,16 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, cast
 
 from chaos.rollback import RollbackReport, rollback
+from chaos.stack.errors import StackError
 from chaos.stack.process import ProcessIdentity, spawned
 
 DONE = b"done\n"
+AT_ITS_POST = b"at its post\n"
+START_TIMEOUT_S = 30.0
+"""It imports the rollback first, a second at most on a machine that is not swapping."""
 LOOK_EVERY_S = 0.5
 DONE_WAIT_S = 5.0
 """After "done" the warden has nothing left to do but to exit; longer than that, it is stuck."""
@@ -56,7 +62,10 @@ class Warden:
 
 
 def start_warden(bundle: Path, environment: Mapping[str, str] | None = None) -> Warden:
-    """Start a warden for this process and a bundle; do so before the first part of the stack starts."""
+    """Start a warden for this process and a bundle, before the first part of the stack starts.
+
+    Returns when it is at its post. Raises StackError when it does not get there.
+    """
     runner = ProcessIdentity.of_this_process()
     command = (
         *(sys.executable, "-m", "chaos.warden", "--bundle", str(bundle.absolute())),
@@ -69,11 +78,28 @@ def start_warden(bundle: Path, environment: Mapping[str, str] | None = None) -> 
             command,
             env=dict(os.environ if environment is None else environment),
             stdin=subprocess.PIPE,
-            stdout=output,
-            stderr=subprocess.STDOUT,
+            stdout=subprocess.PIPE,
+            stderr=output,
             start_new_session=True,
         )
-    return Warden(process=process, identity=spawned(process), command=command, log=log)
+    warden = Warden(process=process, identity=spawned(process), command=command, log=log)
+    try:
+        _wait_for_post(warden)
+    except BaseException:
+        warden.process.kill()
+        warden.process.wait()
+        raise
+    return warden
+
+
+def _wait_for_post(warden: Warden) -> None:
+    with cast(IO[bytes], warden.process.stdout) as said:
+        heard = said.readline() if select.select([said], [], [], START_TIMEOUT_S)[0] else b""
+    if heard != AT_ITS_POST:
+        raise StackError(
+            f"the warden (pid {warden.identity.pid}) did not come to its post in {START_TIMEOUT_S:.0f} s, "
+            f"so nobody would clean up after a killed run; its log is {warden.log}"
+        )
 
 
 def watch(pipe: int, runner: ProcessIdentity, look_every_s: float = LOOK_EVERY_S) -> bool:
@@ -103,10 +129,11 @@ def main(
     parser.add_argument("--runner-created", type=float, required=True)
     options = parser.parse_args(arguments)
     runner = ProcessIdentity(options.runner_pid, options.runner_created)
+    os.write(sys.stdout.fileno(), AT_ITS_POST)
     if watch(sys.stdin.fileno(), runner):
         return 0
     report = (clean_up or _roll_back)(options.bundle)
-    print(report.sentence(), flush=True)
+    print(report.sentence(), file=sys.stderr, flush=True)
     return 0 if report.clean else 4
 
 

@@ -69,5 +69,5 @@ def test_what_is_no_part_or_no_port_is_refused_with_what_is_allowed(named: dict[
 def test_one_port_cannot_be_named_twice() -> None:
     """Two parts on one port are refused before anything starts."""
     free = reserve_port()
-    with pytest.raises(StackError, match="both llm and service|both service and llm"):
+    with pytest.raises(StackError, match=r"both llm and service|both service and llm"):
         choose_ports(("service", "llm"), {"service": free, "llm": free})
