@@ -1,0 +1,134 @@
+"""`/populate` and `/reset`, whose half-done states clients depend on."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+UP = "127.0.0.1:9"
+
+
+def an_address() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return f"127.0.0.1:{listener.getsockname()[1]}"
+
+
+def test_populate_creates_enabled_and_disabled_proxies(server: Any) -> None:
+    """Proxies of a list are created in order; `enabled` is true unless said otherwise."""
+    first, second = an_address(), an_address()
+    body = [
+        {"name": "a", "upstream": UP, "listen": first},
+        {"name": "b", "upstream": UP, "listen": second, "enabled": False},
+    ]
+    answer = server.ask("POST", "/populate", body)
+    assert (answer.status_code, answer.headers["Content-Type"]) == (201, "application/json")
+    assert list(answer.json()) == ["proxies"]
+    assert [(each["name"], each["listen"], each["enabled"]) for each in answer.json()["proxies"]] == [
+        ("a", first, True),
+        ("b", second, False),
+    ]
+
+
+@pytest.mark.parametrize("body", ["[]", "null"])
+def test_populate_with_nothing_answers_null(server: Any, body: str) -> None:
+    """No proxies are written as `null`, as Go writes an empty slice."""
+    answer = server.ask("POST", "/populate", body)
+    assert (answer.status_code, answer.text) == (201, '{"proxies":null}')
+
+
+@pytest.mark.parametrize("field", ["name", "upstream"])
+def test_populate_checks_all_before_it_creates_any(server: Any, field: str) -> None:
+    """A proxy without a required field is named by its place, and none is created."""
+    second = {"name": "b", "upstream": UP}
+    del second[field]
+    answer = server.ask("POST", "/populate", [{"name": "a", "upstream": UP, "listen": an_address()}, second])
+    expected = {"error": f"missing required field: {field} at proxy 2", "status": 400, "proxies": None}
+    assert (answer.status_code, answer.json()) == (400, expected)
+    assert answer.headers["Content-Type"] == "application/json"
+    assert server.ask("GET", "/proxies").json() == {}
+
+
+def test_populate_with_an_empty_body(server: Any) -> None:
+    """Errors of populate are real JSON with the list, here none."""
+    answer = server.ask("POST", "/populate", "")
+    expected = {"error": "bad request body: EOF", "status": 400, "proxies": None}
+    assert (answer.status_code, answer.json()) == (400, expected)
+
+
+def test_populate_leaves_the_same_proxy_as_it_is(server: Any) -> None:
+    """The same resolved address and upstream: toxics stay and `enabled` is ignored."""
+    listen = an_address()
+    server.ask("POST", "/populate", [{"name": "a", "upstream": UP, "listen": listen}])
+    server.toxic("latency", proxy="a", latency=5)
+    again = {
+        "name": "a",
+        "upstream": UP,
+        "listen": listen.replace("127.0.0.1", "localhost"),
+        "enabled": False,
+    }
+    proxy = server.ask("POST", "/populate", [again]).json()["proxies"][0]
+    assert proxy["enabled"] is True
+    assert [toxic["type"] for toxic in proxy["toxics"]] == ["latency"]
+
+
+def test_populate_replaces_what_differs(server: Any) -> None:
+    """Another upstream is another proxy: it takes over the port and has no toxics."""
+    listen = an_address()
+    server.ask("POST", "/populate", [{"name": "a", "upstream": UP, "listen": listen}])
+    server.toxic("latency", proxy="a", latency=5)
+    body = [{"name": "a", "upstream": "127.0.0.1:10", "listen": listen}]
+    proxy = server.ask("POST", "/populate", body).json()["proxies"][0]
+    assert (proxy["listen"], proxy["upstream"], proxy["toxics"]) == (listen, "127.0.0.1:10", [])
+
+
+def test_populate_stops_at_the_first_that_cannot_listen(server: Any) -> None:
+    """Those before it are there and listed, those after it are not; a replaced one stays, stopped."""
+    listen, other, taken = an_address(), an_address(), server.api.removeprefix("http://")
+    server.ask("POST", "/populate", [{"name": "b", "upstream": UP, "listen": other}])
+    body = [
+        {"name": "a", "upstream": UP, "listen": listen},
+        {"name": "b", "upstream": UP, "listen": taken},
+        {"name": "c", "upstream": UP, "listen": an_address()},
+    ]
+    answer = server.ask("POST", "/populate", body)
+    assert answer.status_code == 500
+    assert answer.json()["error"] == f"listen tcp {taken}: bind: address already in use"
+    assert [each["name"] for each in answer.json()["proxies"]] == ["a"]
+    left = server.ask("GET", "/proxies").json()
+    assert {name: each["enabled"] for name, each in left.items()} == {"a": True, "b": False}
+    assert left["b"]["listen"] == other
+
+
+def test_populate_keeps_proxies_it_does_not_name(server: Any) -> None:
+    """What is not in the list is not touched."""
+    server.proxy(UP, "other")
+    server.ask("POST", "/populate", [{"name": "a", "upstream": UP, "listen": an_address()}])
+    assert sorted(server.ask("GET", "/proxies").json()) == ["a", "other"]
+
+
+def test_reset_enables_and_cleans(server: Any) -> None:
+    """After a reset every proxy listens and no toxic is left; the answer has no body."""
+    server.proxy(UP, "a")
+    server.proxy(UP, "b", enabled=False)
+    server.toxic("latency", proxy="a", latency=5)
+    server.toxic("timeout", "upstream", proxy="b")
+    answer = server.ask("POST", "/reset")
+    assert (answer.status_code, answer.content) == (204, b"")
+    for proxy in server.ask("GET", "/proxies").json().values():
+        assert (proxy["enabled"], proxy["toxics"]) == (True, [])
+
+
+def test_reset_fails_when_a_proxy_cannot_listen(server: Any) -> None:
+    """A proxy whose port is taken makes reset a 500, and that proxy keeps its toxics."""
+    taken = server.api.removeprefix("http://")
+    body = {"name": "a", "upstream": UP, "listen": taken, "enabled": False}
+    assert server.ask("POST", "/proxies", body).status_code == 201
+    server.toxic("latency", proxy="a", latency=5)
+    answer = server.ask("POST", "/reset")
+    error = f"listen tcp {taken}: bind: address already in use"
+    assert (answer.status_code, answer.json()) == (500, {"error": error, "status": 500})
+    assert len(server.ask("GET", "/proxies/a").json()["toxics"]) == 1
