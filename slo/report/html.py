@@ -90,14 +90,6 @@ class Exemplar:
 
 
 @dataclass(frozen=True, slots=True)
-class Fact:
-    """One line of the environment."""
-
-    name: str
-    content: str
-
-
-@dataclass(frozen=True, slots=True)
 class Incident:
     """A public incident; `url` is empty when the text is not a reference to an issue."""
 
@@ -227,13 +219,14 @@ def _phase_verdicts(verdict: Verdict) -> dict[str, Verdicts | None]:
     }
 
 
-def _flat(content: dict[str, Any], prefix: str = "") -> list[Fact]:
-    found: list[Fact] = []
+def _flat(content: dict[str, Any], prefix: str = "") -> list[wording.Fact]:
+    found: list[wording.Fact] = []
     for key in sorted(content):
         if isinstance(content[key], dict):
             found += _flat(content[key], f"{prefix}{key} · ")
         else:
-            found.append(Fact(f"{prefix}{key}", wording.plain(content[key])))
+            fact = wording.fact(key, content[key])
+            found.append(wording.Fact(prefix + fact.name, fact.content))
     return found
 
 

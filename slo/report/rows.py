@@ -11,6 +11,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from bokeh.core.properties import value
 from bokeh.models import (
     BoxAnnotation,
@@ -32,12 +34,14 @@ from slo.report.palette import light, outcome_shade
 from slo.timeline import SegmentSeries, Timeline
 from slo.units import format_duration
 
+Floats = npt.NDArray[np.float32]
 FONT = "system-ui, -apple-system, Segoe UI, Roboto, sans-serif"
 SEGMENT_PX = 78
 OUTCOMES_PX = 190
 LANE_PX = 26
 LEFT_PX = 74
-_TICKS_S = tuple(mantissa * 10.0**exponent for exponent in range(-6, 5) for mantissa in (1, 3))
+_DECADES_S = tuple(10.0**exponent for exponent in range(-6, 6))
+_TICKS_S = tuple(mantissa * decade for decade in _DECADES_S for mantissa in (1, 3))
 
 
 class Rows:
@@ -50,7 +54,7 @@ class Rows:
         self._clock = Range1d(0, end_s, bounds=(0, end_s))
         self._end_s = end_s
         self._follow = Span(dimension="height", line_color=light("edge"), line_width=1)
-        self._at_s = [at_s + timeline.bucket_s / 2 for at_s in timeline.at_s]
+        self._at_s = np.asarray(timeline.at_s, dtype=np.float32) + np.float32(timeline.bucket_s / 2)
 
     def lanes(self) -> Any:
         """Phases, faults and breakers as bars, one lane each."""
@@ -96,39 +100,38 @@ class Rows:
 
     def segment(self, name: str, series: SegmentSeries) -> Any:
         """One segment: p95 over p50, and a cross wherever spans failed."""
-        low_s, high_s = _bounds([*series.p50_s, *series.p95_s])
-        plot = self._frame(SEGMENT_PX, y_range=Range1d(low_s, high_s), y_axis_type="log")
+        low_s, high_s = bounds([*series.p50_s, *series.p95_s])
+        plot = self._frame(SEGMENT_PX, y_range=Range1d(low_s * 1000, high_s * 1000), y_axis_type="log")
+        p95_ms = _milliseconds(series.p95_s)
+        lone, failed = _lone(p95_ms), np.asarray(series.errors) > 0
         source = ColumnDataSource(
             {
                 "at": self._at_s,
-                "p50": _gaps(series.p50_s),
-                "p95": _gaps(series.p95_s),
-                "p50_ms": [math.nan if p is None else p * 1000 for p in series.p50_s],
-                "lone": _lone(series.p95_s),
-                "p95_ms": [math.nan if p is None else p * 1000 for p in series.p95_s],
-                "count": list(series.count),
-                "errors": list(series.errors),
-                "cross": [low_s * 1.25 if errors else math.nan for errors in series.errors],
+                "p50": _milliseconds(series.p50_s),
+                "p95": p95_ms,
+                "count": np.asarray(series.count, dtype=np.int32),
+                "errors": np.asarray(series.errors, dtype=np.int32),
             }
         )
         plot.line(x="at", y="p50", line_color=light("middle"), line_width=1.5, source=source)
         top = plot.line(x="at", y="p95", line_color=light("accent"), line_width=2, source=source)
-        plot.scatter(x="at", y="lone", size=5, color=light("accent"), source=source)
+        plot.scatter(x=self._at_s[lone], y=p95_ms[lone], size=5, color=light("accent"))
         plot.scatter(
-            x="at", y="cross", size=6, marker="x", line_color=light("failed"), line_width=1.5, source=source
-        )
+            x=self._at_s[failed], y=np.full(int(failed.sum()), low_s * 1250, dtype=np.float32),
+            size=6, marker="x", line_color=light("failed"), line_width=1.5,
+        )  # fmt: skip
         tips = [
             ("at", "@at{0,0.0} s"),
-            ("p95", "@p95_ms{0,0.0} ms"),
-            ("p50", "@p50_ms{0,0.0} ms"),
+            ("p95", "@p95{0,0.0} ms"),
+            ("p50", "@p50{0,0.0} ms"),
             ("spans", "@count{0,0}"),
             ("failed", "@errors{0,0}"),
         ]
         plot.add_tools(HoverTool(renderers=[top], mode="vline", tooltips=tips))
-        ticks = _ticks(low_s, high_s)
-        plot.yaxis.ticker = FixedTicker(ticks=ticks)
-        plot.yaxis.major_label_overrides = {tick: format_duration(tick) for tick in ticks}
-        plot.add_layout(_caption(name, high_s))
+        marks = ticks(low_s, high_s)
+        plot.yaxis.ticker = FixedTicker(ticks=[tick * 1000 for tick in marks])
+        plot.yaxis.major_label_overrides = {tick * 1000: format_duration(tick) for tick in marks}
+        plot.add_layout(_caption(name, high_s * 1000))
         return plot
 
     def outcomes(self) -> Any:
@@ -136,11 +139,14 @@ class Rows:
         width_s = self._timeline.bucket_s
         counts = {name: counted for name, counted in self._timeline.outcomes.items() if any(counted)}
         names = wording.ordered(counts, wording.OUTCOMES)
-        data = {f"o{place}": [n / width_s for n in counts[name]] for place, name in enumerate(names)}
-        stacked = [sum(values) for values in zip(*data.values(), strict=True)]
+        data = {
+            f"o{place}": np.asarray(counts[name], dtype=np.float32) / np.float32(width_s)
+            for place, name in enumerate(names)
+        }
+        stacked = sum(data.values(), np.zeros(len(self._at_s), dtype=np.float32))
         data["at"] = self._at_s
-        data["arrivals"] = [count / width_s for count in self._timeline.arrivals]
-        highest = max([*stacked, *data["arrivals"], 1.0])
+        data["arrivals"] = np.asarray(self._timeline.arrivals, dtype=np.float32) / np.float32(width_s)
+        highest = float(max(stacked.max(initial=1.0), data["arrivals"].max(initial=1.0)))
         plot = self._frame(OUTCOMES_PX, y_range=Range1d(0, highest * 1.25))
         source = ColumnDataSource(data)
         if names:
@@ -200,7 +206,7 @@ def _caption(text: str, top: float) -> Any:
     )  # fmt: skip
 
 
-def _bounds(latencies_s: Sequence[float | None]) -> tuple[float, float]:
+def bounds(latencies_s: Sequence[float | None]) -> tuple[float, float]:
     """A range with room for the caption above and the crosses below, at least one decade high."""
     present = [p for p in latencies_s if p is not None and math.isfinite(p) and p > 0]
     low_s, high_s = (min(present), max(present)) if present else (0.001, 0.01)
@@ -208,21 +214,21 @@ def _bounds(latencies_s: Sequence[float | None]) -> tuple[float, float]:
     return low_s / (1.6 * spread), high_s * 2.4 * spread
 
 
-def _ticks(low_s: float, high_s: float) -> list[float]:
+def ticks(low_s: float, high_s: float) -> list[float]:
     """One, at most three, round durations within a range."""
-    ticks = [tick for tick in _TICKS_S if low_s * 1.15 <= tick <= high_s / 1.15]
-    if len(ticks) > 3:
-        ticks = [tick for tick in ticks if math.isclose(math.log10(tick) % 1, 0, abs_tol=1e-9)] or ticks
-    return ticks[:: math.ceil(len(ticks) / 3)] if ticks else []
+    fitting = [tick for tick in _TICKS_S if low_s * 1.15 <= tick <= high_s / 1.15]
+    if len(fitting) > 3:
+        fitting = [tick for tick in fitting if tick in _DECADES_S]
+    return fitting[:: math.ceil(len(fitting) / 3)] if fitting else []
 
 
-def _gaps(latencies_s: Sequence[float | None]) -> list[float]:
+def _milliseconds(latencies_s: Sequence[float | None]) -> Floats:
     """Nothing, and what a logarithm cannot show, breaks the line."""
-    return [p if p is not None and math.isfinite(p) and p > 0 else math.nan for p in latencies_s]
+    shown = [p * 1000 if p is not None and math.isfinite(p) and p > 0 else math.nan for p in latencies_s]
+    return np.asarray(shown, dtype=np.float32)
 
 
-def _lone(latencies_s: Sequence[float | None]) -> list[float]:
+def _lone(line: Floats) -> npt.NDArray[np.bool_]:
     """The points between two gaps, which no line shows."""
-    padded = [math.nan, *_gaps(latencies_s), math.nan]
-    middles = zip(padded, padded[1:], padded[2:], strict=False)
-    return [here if math.isnan(before) and math.isnan(after) else math.nan for before, here, after in middles]
+    gap = np.concatenate(([True], np.isnan(line), [True]))
+    return gap[:-2] & ~gap[1:-1] & gap[2:]

@@ -14,6 +14,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from rich.filesize import decimal
+
 from slo.units import format_duration, format_ratio
 from slo.verdict import Objective, SegmentPhase, Verdict, Verdicts
 
@@ -47,6 +49,14 @@ class Judgement:
     word: str
     mark: str
     meaning: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A name and what it is, both as text."""
+
+    name: str
+    content: str
 
 
 JUDGEMENTS: dict[Verdicts, Judgement] = {
@@ -113,6 +123,11 @@ def duration(seconds: float | None) -> str:
     return value(seconds, "s")
 
 
+def at(offset_s: float | None) -> str:
+    """A moment on the run's clock: `102.6 s`, always with the tenth, so that moments can be compared."""
+    return NOTHING if offset_s is None else f"{offset_s:.1f} s"
+
+
 def error_ratio(cell: SegmentPhase) -> str:
     """The error ratio of a segment in a phase; nothing where nothing failed."""
     return value(cell.error_ratio, "ratio") if cell.errors else ""
@@ -125,20 +140,23 @@ def recovery_time(value_s: float | None, censored: bool) -> str:
     return f"> {format_duration(value_s)}" if censored else format_duration(value_s)
 
 
-def fact(key: str, content: Any) -> str:
-    """`latency 2 s` for `latency_s: 2.0`: a number is written in the unit its key ends in."""
+def fact(key: str, content: Any) -> Fact:
+    """`latency` and `2 s` for `latency_s: 2.0`: a number is written in the unit its key ends in."""
     name = key
     is_number = isinstance(content, int | float) and not isinstance(content, bool)
     for suffix, unit in (("_per_s", "per_s"), ("_s", "s"), ("_ratio", "ratio")):
         if key.endswith(suffix) and is_number:
             name, content = key.removesuffix(suffix), value(float(content), unit)
             break
-    return f"{name.replace('_', ' ')} {plain(content)}"
+    if key.endswith("_bytes") and is_number:
+        name, content = key.removesuffix("_bytes"), decimal(int(content))
+    return Fact(name.replace("_", " "), plain(content))
 
 
 def facts(mapping: Mapping[str, Any]) -> list[str]:
     """Every fact of a mapping in a stable order; empty ones are left out."""
-    return [fact(key, mapping[key]) for key in sorted(mapping) if mapping[key] not in (None, "", [], (), {})]
+    present = (key for key in sorted(mapping) if mapping[key] not in (None, "", [], (), {}))
+    return [f"{one.name} {one.content}" for one in (fact(key, mapping[key]) for key in present)]
 
 
 def plain(content: Any) -> str:

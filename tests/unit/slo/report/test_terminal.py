@@ -1,0 +1,91 @@
+"""The terminal: verdict first, verdict last, nothing wider than 100 columns, nothing said by colour alone."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+
+from slo.report import terminal
+from slo.verdict import Verdict, Verdicts
+
+
+def shown(verdict: Verdict, width: int = 140, colour: bool = False, bundle: Path | None = None) -> list[str]:
+    out = io.StringIO()
+    console = Console(
+        file=out, width=width, force_terminal=colour, color_system="truecolor" if colour else None
+    )
+    terminal.render(verdict, console, bundle)
+    return out.getvalue().rstrip("\n").split("\n")
+
+
+def test_the_verdict_is_the_first_and_the_last_line(verdict: Verdict) -> None:
+    """Whoever sees only the top or only the bottom of the screen knows how the run ended."""
+    lines = shown(verdict)
+    assert "✗ FAIL" in lines[0]
+    assert "2 of 24 objectives failed" in lines[0]
+    assert "✗ FAIL" in lines[-1]
+    assert "exit 1" in lines[-1]
+
+
+@pytest.mark.parametrize("width", [80, 100, 240])
+def test_it_fits(verdict: Verdict, width: int) -> None:
+    """No line is longer than the console or than 100 columns, whichever is less."""
+    assert max(cell_len(line) for line in shown(verdict, width)) <= min(width, 100)
+
+
+def test_there_is_colour_only_in_a_terminal(verdict: Verdict) -> None:
+    """A file or a pipe gets no escape sequence; a terminal does."""
+    assert "\x1b" not in "".join(shown(verdict))
+    assert "\x1b[" in "".join(shown(verdict, colour=True))
+
+
+@pytest.mark.parametrize("name", ["pass", "warn", "fail", "inconclusive", "error"])
+def test_every_verdict_has_its_own_word(verdict: Verdict, name: Verdicts) -> None:
+    """Without colour the five verdicts still differ."""
+    words = {"pass": "PASS ", "warn": "PASS WITH WARNINGS", "fail": "FAIL", "inconclusive": "INCONCLUSIVE"}
+    last = shown(verdict.model_copy(update={"verdict": name}))[-1]
+    assert words.get(name, "ERROR") in last
+
+
+def test_markup_and_escapes_in_names_are_shown_not_obeyed(verdict: Verdict) -> None:
+    """`[red]` is text, and an escape sequence in a sentence never reaches the terminal."""
+    lines = shown(verdict.model_copy(update={"sentences": ("[red]a[/red] \x1b[2J", "[/nothing]")}))
+    assert "[red]a[/red]" in lines[0]
+    assert "[/nothing]" in lines[1]
+    assert "\x1b" not in "".join(lines)
+
+
+def test_a_missed_objective_is_explained(verdict: Verdict) -> None:
+    """The table shows that it failed; below stands what was wanted and why."""
+    text = " ".join(" ".join(shown(verdict)).split())
+    assert "✗ 97.02 %" in text
+    assert "wanted >= 98%" in text
+    assert "62 attempts failed or timed out" in text
+
+
+def test_it_says_what_to_do_next(verdict: Verdict) -> None:
+    """Where the report lies, how to judge the bundle again, and which trace to open."""
+    text = "\n".join(shown(verdict, bundle=Path("runs/x")))
+    assert "runs/x/report.html" in text
+    assert "ragquake evaluate runs/x" in text
+    assert verdict.objectives[2].exemplars[0] in text
+
+
+def test_a_gate_that_did_not_hold_comes_before_the_numbers(verdict: Verdict) -> None:
+    """Numbers from a run that cannot be believed are not what one should read first."""
+    broken = verdict.gates[1].model_copy(update={"verdict": "inconclusive", "message": "Spans are missing."})
+    text = "\n".join(shown(verdict.model_copy(update={"gates": (broken,)})))
+    assert text.index("Spans are missing.") < text.index("Objectives")
+    assert "Why it cannot be believed" not in "\n".join(shown(verdict))
+
+
+def test_an_empty_verdict_can_be_shown() -> None:
+    """A harness that failed at once still ends in a verdict and a next step."""
+    plain = {"schema": "ragquake/verdict/v1", "verdict": "error", "exit_code": 4, "run": {}}
+    lines = shown(Verdict.model_validate(plain))
+    assert "ERROR" in lines[0]
+    assert "exit 4" in lines[-1]
