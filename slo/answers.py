@@ -14,7 +14,6 @@ from slo.segments import SegmentTable
 from slo.store import Store
 
 FULL = "full"
-DECLARED = ("degraded", "cached", "refused", "error")
 EXPECTED_LEGS = ("vector", "lexical")
 
 
@@ -30,8 +29,11 @@ class Answer:
 
     @property
     def undeclared(self) -> bool:
-        """Something was lost, yet the service or the client took the answer for a full one."""
-        return bool(self.lost) and FULL in (self.claimed, self.seen)
+        """Something was lost, yet the client (or, where it is unknown, the service) took it for full.
+
+        An answer that broke off, or that nobody waited for, passes for nothing and is counted elsewhere.
+        """
+        return bool(self.lost) and (self.seen or self.claimed) == FULL
 
     @property
     def degraded(self) -> bool:

@@ -12,7 +12,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import duckdb
@@ -145,7 +145,11 @@ class History:
                 " ORDER BY found_at_s DESC, parameter",
                 [experiment],
             ).fetchall()
-        return tuple(BreakingPoint(*row[:-1], tuple(json.loads(row[-1]))) for row in rows)
+        names = [field.name for field in fields(BreakingPoint)]
+        return tuple(
+            BreakingPoint(**dict(zip(names, (*values, tuple(json.loads(runs))), strict=True)))
+            for *values, runs in rows
+        )
 
     @contextmanager
     def _open(self) -> Iterator[duckdb.DuckDBPyConnection]:

@@ -1,0 +1,140 @@
+"""Each gate has a run that it stops and, in the healthy run, a run that it lets through."""
+
+from __future__ import annotations
+
+import pytest
+
+T0_S = 1_800_000_000.0
+
+
+def gates(verdict):
+    return {one.name: one for one in verdict.gates}
+
+
+def test_late_starts_are_a_dishonest_load(healthy, judge):
+    """A generator that falls behind hides what users would have felt."""
+    for attempt in healthy.attempts[100:200]:
+        attempt["start_s"] += 0.2
+    verdict = judge(healthy)
+    assert "lag p99" in gates(verdict)["load"].message
+    assert verdict.verdict == "inconclusive"
+
+
+def test_arrivals_that_were_not_driven_are_a_dishonest_load(healthy, judge):
+    """Less than 95 % of the schedule in any phase is not the load that was planned."""
+    for attempt in healthy.attempts[400:430]:
+        attempt.update(dropped=True, trace_id=None, start_s=None, status=None, outcome=None)
+    verdict = judge(healthy)
+    assert "only 270 of 300" in gates(verdict)["load"].message
+    assert next(one for one in verdict.phases if one.name == "fault").dropped == 30
+
+
+def test_a_saturated_generator_is_a_dishonest_load(healthy, judge):
+    """Above 90 % of a core the generator measures itself."""
+    for sample in healthy.resources:
+        sample["cpu_ratio"] = 0.97
+    assert gates(judge(healthy))["load"].verdict == "inconclusive"
+
+
+def test_a_failed_generator_is_a_dishonest_load(healthy, judge):
+    """An exit code other than 0 means that nobody knows what was driven."""
+    healthy.event("load.ended")["exit_code"] = 1
+    assert "ended with code 1" in gates(judge(healthy))["load"].message
+
+
+def test_an_answer_without_a_trace_is_missing_evidence(healthy, judge):
+    """The join by trace id is the only sign that catches a process that died with all it had."""
+    trace = healthy.attempts[300]["trace_id"]
+    healthy.spans = [one for one in healthy.spans if one["trace_id"] != trace]
+    healthy.attempts[301].update(outcome="timeout", status=None)
+    facts = gates(judge(healthy))["evidence"].facts
+    assert facts["answers"] == {"missing": 1, "of": 1099}
+    assert facts["sequence"]["missing"] == 1
+
+
+def test_a_span_that_lost_its_parent_is_missing_evidence(healthy, judge):
+    """A request span that vanished leaves its children behind."""
+    requests = healthy.segment("request")[200:220]
+    healthy.spans = [one for one in healthy.spans if one not in requests]
+    gate = gates(judge(healthy))["evidence"]
+    assert gate.verdict == "inconclusive"
+    assert gate.facts["orphans"]["missing"] > 20
+
+
+def test_a_lost_tail_is_seen_through_the_barrier(healthy, judge):
+    """The service said at the end how many requests it had numbered."""
+    healthy.event("barrier.passed")["last_seq"] += 10
+    assert "request spans are missing" in gates(judge(healthy))["evidence"].message
+
+
+def test_an_arrival_that_left_no_line_is_missing_evidence(healthy, judge):
+    """Every planned arrival is an attempt or a dropped one; silence is a loss."""
+    healthy.attempts = healthy.attempts[:300] + healthy.attempts[303:]
+    assert "planned arrivals left no line" in gates(judge(healthy))["evidence"].message
+
+
+def test_repeated_exports_are_no_loss_and_no_surplus(healthy, judge):
+    """An exporter that sends a batch again changes nothing."""
+    before = judge(healthy).to_json()
+    healthy.spans += healthy.spans[:500]
+    assert judge(healthy).to_json() == before
+
+
+@pytest.mark.parametrize(
+    ("search_s", "error", "bitten"),
+    [
+        (0.3, "timeout", "pass"),
+        (1.9, "", "pass"),
+        (0.3, "", "inconclusive"),
+        (0.3, "http_500", "inconclusive"),
+    ],
+)
+def test_a_latency_fault_bites_when_spans_are_long_or_cut_off(healthy, judge, search_s, error, bitten):
+    """A span shorter than the shift counts only when a timeout ended it."""
+    for span in healthy.segment("search"):
+        if span.get("failed"):
+            span["duration_s"], span["failed"] = search_s, bool(error)
+            span["attributes"]["error.type"] = error
+    verdict = judge(healthy)
+    assert gates(verdict)["bite"].verdict == bitten
+    assert verdict.faults[0].bite.spans > 20
+
+
+def test_a_cancelled_span_says_nothing_about_the_fault(healthy, judge):
+    """Whoever hung up before the shift could show is left out, not counted against the fault."""
+    failed = [span for span in healthy.segment("search") if span.get("failed")]
+    for span in failed[:15]:
+        span["duration_s"], span["attributes"]["error.type"] = 0.05, "cancelled"
+    assert gates(judge(healthy))["bite"].verdict == "pass"
+
+
+def test_a_fault_that_no_span_met_did_not_bite(healthy, judge):
+    """No traffic behind the fault, no proof."""
+    healthy.spans = [one for one in healthy.spans if one["segment"] != "search" or not 35 <= one["at_s"] < 65]
+    assert "no span met it" in gates(judge(healthy))["bite"].message
+
+
+def test_a_fault_of_errors_bites_when_spans_fail(healthy, judge):
+    """`errors: true` wants errors, not delay."""
+    healthy.event("run.planned")["faults"]["slow"]["expects"] = {"segment": "search", "errors": True}
+    assert gates(judge(healthy))["bite"].verdict == "pass"
+    for span in healthy.segment("search"):
+        span["failed"] = False
+    assert gates(judge(healthy))["bite"].verdict == "inconclusive"
+
+
+def test_a_journey_that_never_ran_proves_nothing(healthy, judge):
+    """Every journey of the experiment must have been seen."""
+    for attempt in healthy.attempts:
+        attempt["journey"] = "ask"
+    verdict = judge(healthy)
+    assert "follow_up" in gates(verdict)["proved"].message
+    assert verdict.verdict == "inconclusive"
+
+
+def test_an_assertion_without_anything_to_test_proves_nothing(steady, judge):
+    """A breaker that never opened cannot have leaked."""
+    steady.assertions = [{"no_calls_while_open": {"breaker": "vector_db"}}]
+    verdict = judge(steady)
+    assert gates(verdict)["proved"].verdict == "inconclusive"
+    assert verdict.verdict == "inconclusive"
