@@ -98,7 +98,7 @@ def _usable(out: Path) -> Manifest | None:
 
 
 def _embedded(documents: Sequence[Document], embed: Embed, report: Report) -> NDArray[np.float32]:
-    """One vector for each document. Batches hold texts of like length, because a batch is padded to its longest."""
+    """One vector for each document. Batches are padded to their longest text: sort by length."""
     import numpy as np
 
     texts = [f"{document.title}\n{document.text}" for document in documents]

@@ -1,4 +1,4 @@
-"""How the stack's small servers listen and end: one port, one clear message when it is taken, at once on SIGTERM.
+"""How the stack's small servers listen and end: a clear message when the port is taken, the end at once on SIGTERM.
 
 uvicorn alone would print a traceback-like line for a busy port and wait for open streams before it ends. A
 part of an experiment's stack must be gone when the runner says so.

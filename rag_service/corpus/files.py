@@ -21,7 +21,7 @@ _FIELDS = ("id", "title", "text")
 
 
 def corpus_files(path: Path) -> tuple[Path, ...]:
-    """The files that a corpus path stands for, sorted. Raises CorpusError for anything that is not allowed."""
+    """The files that a corpus path stands for, sorted. Raises CorpusError for anything else."""
     if path.is_dir():
         found = tuple(
             item

@@ -32,7 +32,7 @@ class CorpusSource:
         return f"Python {version} standard library" if self.path is None else str(self.path)
 
     def documents(self) -> tuple[Document, ...]:
-        """All documents, in an order that does not change. Raises CorpusError for a corpus that cannot be used."""
+        """All documents, in an order that does not change. Raises CorpusError when there is none."""
         return stdlib_documents() if self.path is None else file_documents(self.path)
 
     def fingerprint(self) -> str:

@@ -47,7 +47,7 @@ def _module_documents(library: Library) -> Iterator[Document]:
             _offer(chosen, prefix + key, definition)
             for member_key, member in definition.members.items():
                 _offer(chosen, f"{prefix}{key}.{member_key}", member)
-    definitions = {public_id: definition for public_id, definition in chosen.values()}
+    definitions = dict(chosen.values())
     told: set[str] = set()
     for public_id, definition in sorted({**definitions, **modules}.items()):
         if definition.kind != "method" or definition.doc not in told:
