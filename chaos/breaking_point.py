@@ -17,7 +17,8 @@ from chaos.experiment import LoadedExperiment, find_experiment, load_experiment
 from chaos.progress import Progress
 from chaos.runner import RunOptions, RunResult, run_experiment
 from chaos.staircase import Knob, derive_staircase, find_knob, parse_sizes, step_name
-from slo import history
+from slo.history import FILE, History, fingerprint
+from slo.history import BreakingPoint as Record
 from slo.units import format_duration
 from slo.verdict import Verdict
 
@@ -85,21 +86,34 @@ def search_breaking_point(search: Search, options: RunOptions, progress: Progres
     loaded = load_experiment(find_experiment(search.experiment), search.overrides)
     knob = find_knob(loaded, search.over)
     sizes_s = parse_sizes(search.lowest, search.highest, search.steps)
-    steps, code = _climb(loaded, knob, sizes_s, search, options, progress)
+    steps, result = _climb(loaded, knob, sizes_s, search, options, progress)
     found = bracket(search, steps)
     for _ in range(search.refine):
         if not found.conclusive or found.first_bad_s is None or found.last_good_s is None:
             break
         middle_s = (found.last_good_s + found.first_bad_s) / 2
         progress.step(f"halving the bracket: {knob} = {format_duration(middle_s)}")
-        more, code = _climb(loaded, knob, [middle_s], search, options, progress)
+        more, result = _climb(loaded, knob, [middle_s], search, options, progress)
         if any(step.verdict not in ("pass", "warn", "fail") for step in more):
             break  # the bracket found so far still stands
         steps = sorted([*steps, *more], key=lambda step: step.size_s)
         found = bracket(search, steps)
-    if code in (ExitCode.ENVIRONMENT, ExitCode.INTERRUPTED):
-        found = replace(found, exit_code=code)
-    history.record_breaking_point(options.runs / "history.duckdb", found.as_record())
+    if result.exit_code in (ExitCode.ENVIRONMENT, ExitCode.INTERRUPTED):
+        return replace(found, exit_code=result.exit_code)
+    if found.conclusive:
+        History(options.runs / FILE).record_breaking_point(
+            Record(
+                found_at_s=result.verdict.run.started_at_s or 0.0,
+                experiment=search.experiment,
+                parameter=search.over,
+                last_good=found.last_good_s,
+                first_bad=found.first_bad_s,
+                unit="s",
+                broke_first=found.broke_first,
+                fingerprint=fingerprint(result.verdict),
+                runs=tuple(dict.fromkeys(step.bundle for step in steps)),
+            )
+        )
     return found
 
 
@@ -150,13 +164,11 @@ def _climb(
     search: Search,
     options: RunOptions,
     progress: Progress,
-) -> tuple[list[Step], int]:
+) -> tuple[list[Step], RunResult]:
     folder = Path(options.state) / "breaking-point"
-    result: RunResult = run_experiment(
-        derive_staircase(loaded, knob, sizes_s, search.hold, folder), options, progress
-    )
+    result = run_experiment(derive_staircase(loaded, knob, sizes_s, search.hold, folder), options, progress)
     steps = []
     for number, size_s in enumerate(sizes_s, start=1):
         verdict, broke = judge_step(result.verdict, step_name(number))
         steps.append(Step(size_s, verdict, broke, result.bundle.name))
-    return steps, result.exit_code
+    return steps, result

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import time
 from pathlib import Path
 from typing import Any
 
 from chaos.experiment import BUNDLED, LoadedExperiment, load_experiment
 from chaos.faults import fault_kinds
-from slo import history
 from slo.documents import DocumentError
+from slo.history import FILE, BreakingPoint, History
 from slo.units import format_duration
 
 Row = dict[str, Any]
@@ -84,4 +85,27 @@ def plan_rows(loaded: LoadedExperiment) -> list[Row]:
 
 def history_rows(runs: Path) -> list[Row]:
     """Earlier verdicts and breaking points, the newest first."""
-    return history.rows(runs / "history.duckdb")
+    history = History(runs / FILE)
+    verdicts = [
+        (one.started_at_s or 0.0, one.experiment, one.verdict, one.headline) for one in history.verdicts()
+    ]
+    points = [
+        (one.found_at_s, f"{one.experiment} over {one.parameter}", "breaking point", _bracket(one))
+        for one in history.breaking_points()
+    ]
+    return [
+        {
+            "when": time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(at_s)),
+            "what": what,
+            "verdict": verdict,
+            "in short": short,
+        }
+        for at_s, what, verdict, short in sorted([*verdicts, *points], key=lambda row: -row[0])
+    ]
+
+
+def _bracket(point: BreakingPoint) -> str:
+    good = "–" if point.last_good is None else format_duration(point.last_good)
+    bad = "beyond" if point.first_bad is None else format_duration(point.first_bad)
+    broke = f" ({point.broke_first})" if point.broke_first else ""
+    return f"last good {good}, first bad {bad}{broke}"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
-from slo import evaluator, history, report, store
+from slo import evaluator, report, store
+from slo.history import FILE, History, HistoryBusyError
 from slo.verdict import Verdict
 
 
@@ -14,5 +16,7 @@ def judge(bundle: Path, runs: Path | None = None) -> Verdict:
     verdict = evaluator.evaluate(bundle)
     report.write(bundle, verdict)
     if runs is not None:
-        history.record(runs / "history.duckdb", verdict)
+        # A history that another run is writing costs this run its row, not its verdict.
+        with suppress(HistoryBusyError):
+            History(runs / FILE).record(verdict, bundle)
     return verdict
