@@ -15,17 +15,19 @@ from chaos.toxiproxy import FaultProxyError, ProxyGoneError, ProxyMissingError, 
 
 def perform(undo: Mapping[str, Any], timeout_s: float = 5.0) -> str:
     """Carry out an undo record and say what was found; `FaultProxyError` when the fault may still be in."""
-    do = _DOES.get(str(undo.get("do")))
+    do, keys = _DOES.get(str(undo.get("do")), (None, ()))
     if do is None:
         raise FaultProxyError(f"undo {dict(undo)}", f"only {', '.join(_DOES)} can be undone")
+    values = [undo.get(key) for key in keys]
+    if not all(isinstance(value, str) for value in values):
+        raise FaultProxyError(f"undo {dict(undo)}", f"the record needs text under {', '.join(keys)}")
+    api, *names = map(str, values)
     try:
-        api, proxy, toxic = str(undo["api"]), str(undo["proxy"]), str(undo.get("toxic", ""))
-        client = Toxiproxy(api, timeout_s)
-        return do(client, proxy, toxic)
+        return do(Toxiproxy(api, timeout_s), *names)
     except ProxyGoneError:
         return f"the fault proxy at {api} is gone, and its faults with it"
-    except (KeyError, ValueError) as broken:
-        raise FaultProxyError(f"undo {dict(undo)}", f"the record cannot be read: {broken!r}") from broken
+    except ValueError as broken:
+        raise FaultProxyError(f"undo {dict(undo)}", f"the record cannot be read: {broken}") from broken
 
 
 def _remove_toxic(client: Toxiproxy, proxy: str, toxic: str) -> str:
@@ -44,7 +46,7 @@ def _remove_toxic(client: Toxiproxy, proxy: str, toxic: str) -> str:
     return f"{toxic} was already gone from {proxy}"
 
 
-def _enable(client: Toxiproxy, proxy: str, _: str) -> str:
+def _enable(client: Toxiproxy, proxy: str) -> str:
     try:
         was_enabled = client.proxy(proxy).enabled
         if not was_enabled:
@@ -54,4 +56,7 @@ def _enable(client: Toxiproxy, proxy: str, _: str) -> str:
     return f"{proxy} was already enabled" if was_enabled else f"enabled {proxy}"
 
 
-_DOES: Mapping[str, Callable[[Toxiproxy, str, str], str]] = {"remove_toxic": _remove_toxic, "enable": _enable}
+_DOES: Mapping[str, tuple[Callable[..., str], tuple[str, ...]]] = {
+    "remove_toxic": (_remove_toxic, ("api", "proxy", "toxic")),
+    "enable": (_enable, ("api", "proxy")),
+}

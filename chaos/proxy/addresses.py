@@ -32,12 +32,12 @@ def parse_address(text: str) -> Address:
     if not text:
         return Address("", 0)
     host, colon, port = text.rpartition(":")
+    if not colon or text.endswith("]"):
+        raise AddressError(f"address {text}: missing port in address")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
     elif ":" in host:
         raise AddressError(f"address {text}: too many colons in address")
-    if not colon or text.endswith("]"):
-        raise AddressError(f"address {text}: missing port in address")
     if not port.isascii() or not port.isdigit():
         raise AddressError(f"lookup tcp/{port}: unknown port")
     if int(port) > 65535:

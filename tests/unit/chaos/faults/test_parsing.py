@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from chaos.faults import fault_kinds, parse_fault
+
+LATENCY = {"on": "vector_db", "kind": "latency", "latency": "2s"}
+
+
+def test_every_kind_registers_itself_and_explains_itself() -> None:
+    """One file, one kind; its docstring shows how it is written."""
+    kinds = fault_kinds()
+    expected = "bandwidth down latency limit_data reset slicer slow_close timeout"
+    assert list(kinds) == expected.split()
+    for kind, fault in kinds.items():
+        assert f"kind: {kind}" in (fault.__doc__ or "")
+
+
+def test_the_faults_in_the_docstrings_parse() -> None:
+    """What `ragquake explain` shows can be copied into an experiment."""
+    from ruamel.yaml import YAML
+
+    for kind, fault in fault_kinds().items():
+        example = next(line for line in (fault.__doc__ or "").splitlines() if "kind:" in line)
+        [(name, raw)] = YAML(typ="safe").load(example).items()
+        assert parse_fault(name, raw).kind == kind
+
+
+def test_a_fault_reads_as_written() -> None:
+    """Durations become seconds; what is not said has a default."""
+    fault = parse_fault("slow", {**LATENCY, "jitter": "200ms"})
+    assert fault.parameters() == {"latency_s": 2.0, "jitter_s": 0.2, "stream": "downstream"}
+    assert fault.model_dump()["on"] == "vector_db"
+
+
+@pytest.mark.parametrize(
+    ("raw", "where", "message"),
+    [
+        ({"kind": "latncy"}, ("kind",), "did you mean 'latency'? allowed: bandwidth, down"),
+        ({"on": "llm"}, ("kind",), "kind is missing; allowed: bandwidth, down"),
+        ({"kind": ["latency"]}, ("kind",), "there is no fault of kind ['latency']"),
+        ({**LATENCY, "jittr": "1s"}, ("jittr",), "did you mean 'jitter'? allowed: on, kind, stream, latency"),
+        ({**LATENCY, "on": "vectordb"}, ("on",), "'vectordb' is not a dependency; allowed: vector_db, llm"),
+        ({"on": "llm", "kind": "latency"}, ("latency",), "latency is missing (added to every answer"),
+        ({**LATENCY, "latency": "2"}, ("latency",), "'2' is not a duration"),
+        ({**LATENCY, "latency": "1h"}, ("latency",), "60 m is out of bounds; allowed is 1 ms to 10 m"),
+        ({**LATENCY, "latency": "0s"}, ("latency",), "out of bounds"),
+        (
+            {**LATENCY, "latency": "1.5ms"},
+            ("latency",),
+            "too fine; fault proxies count in whole milliseconds",
+        ),
+        ({**LATENCY, "jitter": "3s"}, (), "jitter (3.0 s) is above latency (2.0 s)"),
+        ({**LATENCY, "stream": "sideways"}, ("stream",), "not 'sideways'"),
+        ({"on": "llm", "kind": "bandwidth", "rate": 0}, ("rate",), "not 0 (rate: KB/s"),
+        (
+            {"on": "llm", "kind": "slicer", "average_size": 5, "size_variation": 5},
+            (),
+            "size_variation (5) must be below average_size (5)",
+        ),
+    ],
+)
+def test_a_complaint_names_the_key_and_what_is_allowed(
+    raw: dict[str, Any], where: tuple[str, ...], message: str
+) -> None:
+    """The location lets the reader of the file add its line; the message says what to write instead."""
+    with pytest.raises(ValidationError) as caught:
+        parse_fault("slow", raw)
+    [line] = caught.value.errors()
+    assert line["loc"] == where
+    assert message in line["msg"]
+
+
+@pytest.mark.parametrize("name", ["", "Slow", "a/b", "..", "a b", "x" * 65])
+def test_a_name_that_cannot_be_a_toxic_is_refused(name: str) -> None:
+    """The fault's name is the toxic's name, which has to be addressable."""
+    with pytest.raises(ValueError, match="cannot name a fault"):
+        parse_fault(name, LATENCY)
+
+
+def test_a_fault_that_is_no_mapping_is_refused() -> None:
+    """`faults: {slow: latency}` is told the form."""
+    with pytest.raises(ValueError, match="a fault is a mapping, not 'latency'"):
+        parse_fault("slow", "latency")  # type: ignore[arg-type]
+
+
+@settings(deadline=None)
+@given(
+    st.dictionaries(
+        st.sampled_from(["on", "kind", "latency", "rate", "delay", "bytes", "timeout", "x"]),
+        st.none()
+        | st.booleans()
+        | st.integers()
+        | st.floats()
+        | st.sampled_from(["llm", "latency", "down", "1s"]),
+    )
+)
+def test_anything_is_a_fault_or_a_complaint(raw: dict[str, Any]) -> None:
+    """No experiment, however odd, ends in another exception."""
+    try:
+        assert parse_fault("x", raw).kind == raw["kind"]
+    except ValidationError as error:
+        assert error.errors()

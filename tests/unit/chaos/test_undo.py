@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+import pytest
+
+from chaos.toxiproxy import FaultProxyError
+from chaos.undo import perform
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {},
+        {"do": "explode"},
+        {"do": "remove_toxic"},
+        {"do": "remove_toxic", "api": "nowhere", "proxy": "p", "toxic": "t"},
+        {"do": "enable", "api": "http://127.0.0.1:1", "proxy": None},
+    ],
+    ids=str,
+)
+def test_a_record_that_cannot_be_read_is_an_error(record: dict[str, object]) -> None:
+    """The fault may still be in, so a bad record is never taken for done."""
+    with pytest.raises(FaultProxyError, match="undo"):
+        perform(record)
+
+
+@pytest.mark.parametrize("do", ["remove_toxic", "enable"])
+def test_a_proxy_process_that_is_gone_is_fine(do: str) -> None:
+    """Toxics live in the process; without it there is nothing to undo, and the answer says so."""
+    said = perform({"do": do, "api": "http://127.0.0.1:1", "proxy": "llm", "toxic": "slow"})
+    assert said == "the fault proxy at http://127.0.0.1:1 is gone, and its faults with it"
