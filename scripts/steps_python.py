@@ -54,6 +54,7 @@ def provide(root: Path, packages: str) -> None:
             lock = install_torch(installer, lock, backend, venv)
         run([*installer.install, "--require-hashes", "--no-deps", "-r", lock], without_backend())
         stamp = {packages: key_of(lock_of(root, packages)), "torch_backend": backend}
+    say("python", "installing ragquake itself")
     run([*installer.install, "--no-deps", "--no-build-isolation", "-e", root], without_backend())
     write_stamp(stamp_file, {**stamp, "project": key_of(root / "pyproject.toml")})
 
@@ -72,8 +73,8 @@ def lock_of(root: Path, packages: str) -> Path:
     return root / "requirements" / f"{packages}.lock"
 
 
-def count(lock: Path) -> int:
-    return len(re.findall(r"^[\w.-]+==", lock.read_text(), flags=re.MULTILINE))
+def count(lock: str) -> int:
+    return len(re.findall(r"^[\w.-]+==", lock, flags=re.MULTILINE))
 
 
 def works(venv: Path) -> bool:
