@@ -48,7 +48,7 @@ def provide(root: Path, packages: str) -> None:
         lock = lock_of(root, packages)
         say(
             "python",
-            f"installing {count(lock)} locked packages with {installer.name} (minutes the first time)",
+            f"installing {count(lock.read_text())} packages with {installer.name} (minutes the first time)",
         )
         if backend:
             lock = install_torch(installer, lock, backend, venv)
