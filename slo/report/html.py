@@ -121,6 +121,7 @@ def render(verdict: Verdict, timeline: Timeline | None) -> str:
         library=Markup(library),
         own=Markup(own),
         chart=chart,
+        bucket_s=timeline.bucket_s if timeline else None,
         chart_json=Markup(chart.to_json()) if chart else "",
         swaps_json=Markup(json.dumps(swaps(), sort_keys=True)),
         started=_started(shown.run.started_at_s),
@@ -129,7 +130,7 @@ def render(verdict: Verdict, timeline: Timeline | None) -> str:
         segment_groups=segment_groups(shown),
         outcome_rows=outcome_rows(shown),
         outcome_names=wording.ordered(
-            {name for counts in shown.outcomes.values() for name in counts}, wording.OUTCOMES
+            {name for counts in shown.outcomes.values() for name in counts if counts[name]}, wording.OUTCOMES
         ),
         outcome_shade=outcome_shade,
         exemplars=exemplars(shown),

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from slo.report import html
 from slo.timeline import BreakerState, FaultWindow, PhaseWindow, SegmentSeries, Timeline
 from slo.verdict import Verdict
 
@@ -33,16 +34,22 @@ BASE_S = {
 SLOWER = {"warmup": 1.3, "baseline": 1.0, "spike": 2.4, "fault": 2.6, "recovery": 1.1}
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def timeline() -> Timeline:
     """The sample run second by second."""
     return make_timeline()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def verdict() -> Verdict:
     """The sample run's verdict: it failed, and says why."""
     return make_verdict()
+
+
+@pytest.fixture(scope="session")
+def page_text(verdict: Verdict, timeline: Timeline) -> str:
+    """The sample run's page."""
+    return html.render(verdict, timeline)
 
 
 def trace(number: int) -> str:
