@@ -17,7 +17,7 @@ from chaos.clock import SystemClock
 from chaos.stack.borrowed import BorrowedProxies
 from chaos.stack.description import read_description
 from chaos.stack.environment import child_environment
-from chaos.stack.errors import PartDied, PartNotReady, PortBusy, ProxyUnavailable
+from chaos.stack.errors import PartDied, PartNotReady, PortBusy, ProxyUnavailable, StackBusy
 from chaos.stack.local import LocalStack
 from chaos.stack.part import Part, PartPlan, wait_ready
 from chaos.stack.ports import reserve_port
@@ -173,7 +173,7 @@ def test_a_stack_that_stays_is_found_by_the_next_command(tmp_path: Path) -> None
     """`up` twice says that it is up and where; half dead is told from up; `down` twice is no error."""
     index = HOME / "index"
     assert up(tmp_path, index_dir=index, proxy=BUILTIN).state == "up"
-    with pytest.raises(Exception, match="the stack is up at http://127"):
+    with pytest.raises(StackBusy, match="the stack is up at http://127"):
         up(tmp_path, index_dir=index, proxy=BUILTIN)
     described = state(tmp_path).description
     assert described is not None
