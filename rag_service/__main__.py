@@ -7,6 +7,7 @@ meanwhile. `/healthz` answers as soon as the port is open, `/readyz` when the fi
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
 
@@ -15,6 +16,7 @@ EXIT_ENVIRONMENT = 4
 
 
 def main() -> int:
+    signal.signal(signal.SIGTERM, _end)
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, "1")  # read by torch when it is imported, so before anything else
     from rag_service import settings as settings_module
@@ -64,8 +66,13 @@ def main() -> int:
     )
     host, port = listener.getsockname()[:2]
     print(f"rag_service: listening on http://{host}:{port}, resilience {settings.resilience}", flush=True)
-    uvicorn.Server(config).run(sockets=[listener])
+    uvicorn.Server(config).run(sockets=[listener])  # drains, flushes, then raises the signal again
     return 0
+
+
+def _end(*_: object) -> None:
+    """SIGTERM is a wish, not a failure: exit code 0, before the service listens and after it has drained."""
+    sys.exit(0)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import random
 import time
 from collections.abc import AsyncIterator
@@ -40,6 +42,7 @@ from rag_service.telemetry.tracing import Exporters, Telemetry
 
 #: The tutorial service (resilience off) has one timeout, everywhere.
 _OFF_TIMEOUT_S = 30.0
+_WARM_UP_S = 1.0
 
 
 class Model(Protocol):
@@ -193,6 +196,12 @@ class _Builder:
         )
 
 
+async def _warm(client: httpx.AsyncClient) -> None:
+    """Pay httpx's lazy imports (some 100 ms) now: in a first search they would pass for a slow vector DB."""
+    with contextlib.suppress(httpx.HTTPError):
+        await client.get("health", timeout=_WARM_UP_S)
+
+
 def create_app(settings: Settings, parts: Parts) -> FastAPI:
     """The service. On shutdown it closes its connections and flushes its telemetry."""
     telemetry = Telemetry(parts.exporters)
@@ -213,6 +222,7 @@ def create_app(settings: Settings, parts: Parts) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await asyncio.gather(*(_warm(client) for client in builder.clients))
         yield
         for client in builder.clients:
             await client.aclose()

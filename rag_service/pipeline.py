@@ -18,6 +18,7 @@ from rag_service.errors import DeadlineExceeded, Overloaded, RagError
 from rag_service.resilience.deadline import Clock, current_deadline
 from rag_service.segments.batching import Embedding
 from rag_service.segments.context import ContextBuilder, Passage, Prompt
+from rag_service.segments.documents import Scored
 from rag_service.segments.embedder import Embedder
 from rag_service.segments.extractive import extract
 from rag_service.segments.generator import Generator
@@ -133,7 +134,9 @@ class Pipeline:
         with timings.step("embed"):
             embedding = await self._embed(question, progress)
         with timings.step("retrieve"):
-            prompt = await self._retrieve(question, embedding, progress, timings)
+            hits = await self._retrieve(question, embedding, progress)
+        with timings.step("context"):
+            prompt = self._context.build(question.text, hits)
         with timings.step("first_token"):
             tokens = await self._generate(prompt, progress) if prompt.passages else None
         if tokens is None and current_deadline().remaining_s() <= 0.0:
@@ -148,8 +151,8 @@ class Pipeline:
             return None
 
     async def _retrieve(
-        self, question: Question, embedding: Embedding | None, progress: _Progress, timings: Timings
-    ) -> Prompt:
+        self, question: Question, embedding: Embedding | None, progress: _Progress
+    ) -> tuple[Scored, ...]:
         vector = embedding.vector if embedding else None
         found = await self._retriever.retrieve(
             question.text, vector, question.top_k, tolerant=progress.tolerant
@@ -158,8 +161,7 @@ class Pipeline:
             progress.lost(Need.VECTOR, "retrieve", found.vector_error)
         if not found.hits:
             progress.losses.append(nothing_found())
-        with timings.step("context"):
-            return self._context.build(question.text, found.hits)
+        return found.hits
 
     async def _generate(self, prompt: Prompt, progress: _Progress) -> Tokens | None:
         try:

@@ -72,17 +72,26 @@ class StateChange:
     cause: str
 
 
+class Verdict(StrEnum):
+    """What a settled call said about its dependency; `rejected` is a call that was not made."""
+
+    SUCCESS = "success"
+    FAILURE = "failure"
+    IGNORED = "ignored"
+    REJECTED = "rejected"
+
+
 class Permit:
     """Leave to make one call. Settle it once; later settlements change nothing."""
 
-    __slots__ = ("_breaker", "_frozen_s", "_generation", "_settled", "_started")
+    __slots__ = ("_breaker", "_frozen_s", "_generation", "_started", "verdict")
 
     def __init__(self, breaker: Breaker, generation: int, started: float) -> None:
         self._breaker = breaker
         self._generation = generation
         self._started = started
         self._frozen_s: float | None = None
-        self._settled = False
+        self.verdict: Verdict | None = None
 
     @property
     def took_s(self) -> float:
@@ -94,26 +103,26 @@ class Permit:
             self._frozen_s = self.took_s
 
     def succeed(self) -> None:
-        self._settle(failed=False)
+        self._settle(Verdict.SUCCESS)
 
     def fail(self) -> None:
-        self._settle(failed=True)
+        self._settle(Verdict.FAILURE)
 
     def cancel(self) -> None:
         """The caller went away: neutral when young, a slow call when old."""
         if self.took_s >= self._breaker.policy.slow_call_s:
-            self._settle(failed=False)
+            self._settle(Verdict.SUCCESS)
         else:
             self.release()
 
     def release(self) -> None:
         """Give the permit back: this call said nothing about the dependency."""
-        self._settle(failed=None)
+        self._settle(Verdict.IGNORED)
 
-    def _settle(self, *, failed: bool | None) -> None:
-        if not self._settled:
-            self._settled = True
-            self._breaker._settle(self._generation, failed, self.took_s)
+    def _settle(self, verdict: Verdict) -> None:
+        if self.verdict is None:
+            self.verdict = verdict
+            self._breaker._settle(self._generation, verdict, self.took_s)
 
 
 class Breaker(pybreaker.CircuitBreakerListener):  # type: ignore[misc]
@@ -198,23 +207,23 @@ class Breaker(pybreaker.CircuitBreakerListener):  # type: ignore[misc]
         finally:
             self._cause = "manual"
 
-    def _settle(self, generation: int, failed: bool | None, took_s: float) -> None:
+    def _settle(self, generation: int, verdict: Verdict, took_s: float) -> None:
         if generation != self._generation:  # the result of an old state must not judge the new one
             self.late_results += 1
             return
         slow = took_s >= self.policy.slow_call_s
         if self.state is State.HALF_OPEN:
-            self._settle_probe(failed, slow)
-        elif failed is not None:
-            self._window.record(failed=failed, slow=slow)
+            self._settle_probe(verdict, slow)
+        elif verdict is not Verdict.IGNORED:
+            self._window.record(failed=verdict is Verdict.FAILURE, slow=slow)
             self._trip_if_bad()
 
-    def _settle_probe(self, failed: bool | None, slow: bool) -> None:
+    def _settle_probe(self, verdict: Verdict, slow: bool) -> None:
         self._probes_out -= 1
-        if failed is None:
+        if verdict is Verdict.IGNORED:
             return
-        if failed or slow:
-            self._move(self.core.open, "probe_failed" if failed else "probe_slow")
+        if verdict is Verdict.FAILURE or slow:
+            self._move(self.core.open, "probe_failed" if verdict is Verdict.FAILURE else "probe_slow")
             return
         self._probes_ok += 1
         if self._probes_ok >= self.policy.probes:

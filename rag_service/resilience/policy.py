@@ -20,7 +20,7 @@ from opentelemetry import trace
 from opentelemetry.trace import Span, Tracer
 
 from rag_service.errors import BadStatus, CircuitOpen, DeadlineExceeded, DependencyTimeout, RagError
-from rag_service.resilience.breaker import Breaker, Permit
+from rag_service.resilience.breaker import Breaker, Permit, Verdict
 from rag_service.resilience.budget import RetryBudget
 from rag_service.resilience.bulkhead import Bulkhead, Place
 from rag_service.resilience.deadline import Deadline
@@ -72,7 +72,6 @@ class Attempt:
         self._settled = True
         if self._permit is None:
             return
-        outcome = "success" if error is None else "failure"
         if error is None:
             self._permit.succeed()
         elif _is_callers_doing(error):
@@ -82,7 +81,7 @@ class Attempt:
         else:
             self._permit.fail()
         if self._span:
-            self._span.set_attribute(names.BREAKER_OUTCOME, outcome)
+            self._span.set_attribute(names.BREAKER_OUTCOME, self._permit.verdict or Verdict.IGNORED)
             if error is not None:
                 reason = error.reason if isinstance(error, RagError) else "cancelled"
                 self._span.set_attribute(names.ERROR_TYPE, reason)
@@ -145,7 +144,7 @@ class Guard:
         try:
             permit = breaker.acquire()
         except CircuitOpen:
-            span.set_attributes({names.BREAKER_STATE: breaker.state, names.BREAKER_OUTCOME: "rejected"})
+            span.set_attributes({names.BREAKER_STATE: breaker.state, names.BREAKER_OUTCOME: Verdict.REJECTED})
             span.end()
             raise
         span.set_attribute(names.BREAKER_STATE, breaker.state)

