@@ -1,4 +1,4 @@
-"""How the stack's small servers listen and end: a clear message when the port is taken, the end at once on SIGTERM.
+"""How the stack's small servers listen and end: clear words for a taken port, gone at once on SIGTERM.
 
 uvicorn alone would print a traceback-like line for a busy port and wait for open streams before it ends. A
 part of an experiment's stack must be gone when the runner says so.
@@ -22,7 +22,7 @@ def serve(app: Any, host: str, port: int, *, name: str) -> int:
         listener = _listener(host, port)
     except (OSError, OverflowError) as error:
         print(
-            f"error: the {name} cannot listen on {host}:{port} ({error}); name another --port, or 0 for a free one",
+            f"error: the {name} cannot listen on {host}:{port} ({error}); name another --port, or 0",
             file=sys.stderr,
         )
         return PORT_IS_TAKEN

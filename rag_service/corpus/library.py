@@ -98,7 +98,7 @@ class Library:
         tree = ast.parse(source.read_bytes())
         package = name if source.name == "__init__.py" else name.rpartition(".")[0]
         names: dict[str, Definition] = {}
-        doc = _docstring(tree)
+        doc = _docstring(tree) or self._borrowed_docstring(tree)
         # Known before its imports are followed: packages import each other in circles.
         self._modules[name] = Module(name, doc, names, frozenset())
         _Reader(self, name, package, names).read(tree.body)
@@ -107,6 +107,15 @@ class Library:
         if exports.computed:
             public |= {key for key in names if not key.startswith("_")}
         self._modules[name] = Module(name, doc, names, frozenset(public & names.keys()))
+
+    def _borrowed_docstring(self, tree: ast.Module) -> str:
+        """The docstring of a thin module that imports that of the module behind it (struct does)."""
+        for statement in tree.body:
+            match statement:
+                case ast.ImportFrom(module=str() as target, names=[ast.alias(name="__doc__")]):
+                    module = self.module(target)
+                    return module.doc if module else ""
+        return ""
 
 
 class _Reader:

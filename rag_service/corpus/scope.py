@@ -20,14 +20,14 @@ _REMOVED = (
 _OLD_PROTOCOLS = "imaplib mailbox netrc optparse poplib wsgiref xmlrpc"
 _INTERPRETER = (
     "ast bdb code codeop compileall copyreg dis encodings marshal modulefinder nturl2path opcode pdb "
-    "pickletools profile py_compile pyclbr pydoc pyexpat rlcompleter site sre_compile sre_constants sre_parse symtable "
-    "sysconfig tabnanny token tokenize trace zipimport"
+    "pickletools profile py_compile pyclbr pydoc pyexpat rlcompleter site sre_compile sre_constants sre_parse "
+    "symtable sysconfig tabnanny token tokenize trace zipimport"
 )
 _INNER = (
     "asyncio. multiprocessing. concurrent.futures. json. dbm. "
     "ctypes.macholib ctypes.wintypes email.base64mime email.charset email.contentmanager email.errors "
-    "email.feedparser email.policy email.headerregistry email.iterators email.quoprimime importlib.abc importlib.machinery "
-    "importlib.readers importlib.simple importlib.resources. re. unittest.util xml.dom xml.sax xml.parsers "
+    "email.feedparser email.policy email.headerregistry email.iterators email.quoprimime "
+    "importlib.abc importlib.machinery importlib.readers importlib.simple importlib.resources. re. unittest.util xml.dom xml.sax xml.parsers "
     "xml.etree.cElementTree"
 )
 
@@ -35,6 +35,10 @@ _LEFT_OUT = frozenset(
     " ".join((_JOKES_TESTS_AND_BUILD, _TOOLKITS, _REMOVED, _OLD_PROTOCOLS, _INTERPRETER, _INNER)).split()
 )
 _KEPT_INNER = frozenset({"multiprocessing.shared_memory", "multiprocessing.pool", "multiprocessing.managers"})
+
+
+# Classes whose methods say again what a better known class says.
+TWINS = frozenset({"bytearray", "decimal.Context", "socket.SocketType"})
 
 
 def in_scope(module: str) -> bool:

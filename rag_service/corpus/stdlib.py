@@ -1,7 +1,7 @@
 """The documentation of the running Python's own standard library, as documents.
 
 It is real text that every user's machine already has, so the first experiment needs no download. Python
-3.11 gives about 2,500 documents; the same Python gives the same documents in the same order.
+3.11 gives about 3,800 documents; the same Python gives the same documents in the same order.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from rag_service.corpus.cutting import PARAGRAPH, cut
 from rag_service.corpus.definitions import Definition
 from rag_service.corpus.document import Document, checked
 from rag_service.corpus.library import Library
+from rag_service.corpus.scope import TWINS
 
 SOURCE = "python-stdlib"
 
@@ -22,7 +23,8 @@ SOURCE = "python-stdlib"
 MIN_CHARACTERS = {"module": 40, "class": 40, "function": 20, "method": 40}
 # Long topics repeat whole paragraphs of short ones; shorter paragraphs than this may repeat by chance.
 _MIN_REPEATED = 80
-_MAX_SIGNATURE = 120
+# An embedding reads a few dozen word pieces: a long signature must not push the first sentence out of them.
+_MAX_SIGNATURE = 40
 
 
 def stdlib_documents(library: Library | None = None) -> tuple[Document, ...]:
@@ -45,7 +47,8 @@ def _module_documents(library: Library) -> Iterator[Document]:
             if definition.kind == "method":  # `random.randint` is a bound method, but people call a function
                 definition = replace(definition, kind="function")
             _offer(chosen, prefix + key, definition)
-            for member_key, member in definition.members.items():
+            members = {} if prefix + key in TWINS else definition.members
+            for member_key, member in members.items():
                 _offer(chosen, f"{prefix}{key}.{member_key}", member)
     definitions = dict(chosen.values())
     told: set[str] = set()
@@ -56,29 +59,35 @@ def _module_documents(library: Library) -> Iterator[Document]:
 
 
 def _offer(chosen: dict[str, tuple[str, Definition]], public_id: str, definition: Definition) -> None:
-    """Keep the shortest of the public names that lead to one definition."""
+    """Keep the best of the public names that lead to one definition: its own name, then the shortest."""
     known = chosen.get(definition.origin)
-    if known is None or _order(public_id) < _order(known[0]):
+    if known is None or _order(public_id, definition.origin) < _order(known[0], definition.origin):
         chosen[definition.origin] = (public_id, definition)
 
 
-def _order(public_id: str) -> tuple[int, int, str]:
-    return public_id.count("."), len(public_id), public_id
+def _order(public_id: str, origin: str) -> tuple[bool, int, int, str]:
+    is_alias = public_id.rpartition(".")[2] != origin.rpartition(".")[2]
+    return is_alias, public_id.count("."), len(public_id), public_id
 
 
 def _documents_of(public_id: str, definition: Definition) -> Iterator[Document]:
     if len(definition.doc) < MIN_CHARACTERS[definition.kind]:
         return
-    yield from _parts(public_id, _title(public_id, definition), definition.doc)
-
-
-def _title(public_id: str, definition: Definition) -> str:
+    title = public_id + _shortened(definition.signature)
+    text = definition.doc
+    if not title.endswith(definition.signature):
+        text += f"\n\nSignature: {public_id}{definition.signature}"
     if definition.kind in ("module", "class"):
-        public_id = f"{definition.kind} {public_id}"
-    signature = definition.signature
-    if len(signature) > _MAX_SIGNATURE:
-        signature = signature[:_MAX_SIGNATURE].rpartition(",")[0] + ", …)"
-    return public_id + signature
+        title = f"{definition.kind} {title}"
+    yield from _parts(public_id, title, text)
+
+
+def _shortened(signature: str) -> str:
+    if len(signature) <= _MAX_SIGNATURE:
+        return signature
+    return (
+        signature[:_MAX_SIGNATURE].rpartition(",")[0] + ", …)" if "," in signature[:_MAX_SIGNATURE] else "(…)"
+    )
 
 
 def _topic_documents() -> Iterator[Document]:

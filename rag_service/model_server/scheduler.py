@@ -36,7 +36,7 @@ class Scheduler:
     def __init__(self, max_running: int, max_waiting: int) -> None:
         if max_running < 1 or max_waiting < 0:
             raise ValueError(
-                f"max_running is {max_running}, max_waiting is {max_waiting}; allowed: at least 1 and at least 0"
+                f"max_running={max_running}, max_waiting={max_waiting}; allowed: at least 1 and at least 0"
             )
         self._max_running = max_running
         self._max_waiting = max_waiting

@@ -1,9 +1,8 @@
 """One collection of vectors in FAISS, opened only when its parts fit each other.
 
-Public incidents this refuses: an index half loaded after a restart that answers as if whole, and an index made
-with another embedding model. Both would otherwise show as good latency and worthless answers. FAISS is
-called from one thread at a time per search; OpenMP is kept to one thread, because a search over a few thousand
-vectors takes less time than waking a second one.
+Public incidents this refuses: an index half loaded after a restart that answers as if whole, and an index
+made with another embedding model. Both would otherwise show as good latency and worthless answers. OpenMP is
+kept to one thread, because a search over a few thousand vectors takes less time than waking a second one.
 """
 
 from __future__ import annotations
@@ -56,7 +55,7 @@ class Collection:
 
 
 def open_collection(index_dir: Path) -> Collection:
-    """The collection in an index folder. Raises CorpusError, with the next step, for one that cannot be trusted."""
+    """The collection in an index folder. Raises CorpusError for one that cannot be trusted."""
     loaded = load_documents(index_dir)
     manifest = loaded.manifest
     path = index_dir / VECTORS_FILE
@@ -72,7 +71,8 @@ def open_collection(index_dir: Path) -> Collection:
         )
     if index.ntotal != manifest.documents:
         raise CorpusError(
-            f"{path} holds {index.ntotal} vectors for {manifest.documents} documents; {how_to_build(index_dir)}"
+            f"{path} holds {index.ntotal} vectors for {manifest.documents} documents; "
+            f"{how_to_build(index_dir)}"
         )
     faiss.omp_set_num_threads(1)
     return Collection(manifest, [document.id for document in loaded.documents], index)
