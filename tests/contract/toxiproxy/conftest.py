@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -161,14 +162,37 @@ def echo(upstream: Callable[[Callable[[socket.socket], None]], str]) -> str:
     return upstream(serve)
 
 
-@pytest.fixture
-def connect() -> Iterator[Callable[[tuple[str, int]], socket.socket]]:
-    """Opens client connections that are closed after the test."""
-    opened: list[socket.socket] = []
+class Client(socket.socket):
+    """A client's socket that reads and compares."""
 
-    def open_(address: tuple[str, int]) -> socket.socket:
-        client = socket.create_connection(address, timeout=10)
+    def read(self, size: int | None = None) -> bytes:
+        """`size` bytes, or all until the stream ends."""
+        got = bytearray()
+        while (size is None or len(got) < size) and (data := self.recv(65536)):
+            got += data
+        return bytes(got)
+
+    def round_trip_s(self, data: bytes = b"ping") -> float:
+        """Seconds until an echo is back, whole and unchanged."""
+        started_s = time.perf_counter()
+        threading.Thread(target=self.sendall, args=(data,), daemon=True).start()
+        got = self.read(len(data))
+        took_s = time.perf_counter() - started_s
+        assert got == data
+        return took_s
+
+
+@pytest.fixture
+def connect() -> Iterator[Callable[..., Client]]:
+    """Opens client connections (sockets not yet connected, without an address), closed after the test."""
+    opened: list[Client] = []
+
+    def open_(address: tuple[str, int] | None = None) -> Client:
+        client = Client()
         opened.append(client)
+        client.settimeout(10)
+        if address is not None:
+            client.connect(address)
         return client
 
     yield open_
