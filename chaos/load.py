@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -20,6 +19,7 @@ from chaos.clock import Clock
 from chaos.errors import EnvironmentFailure
 from chaos.experiment import LoadedExperiment
 
+PLAN_VARIABLE = "RAGQUAKE_JOURNEYS_PLAN"
 READY_TIMEOUT_S = 60.0
 LEAD_S = 1.0
 """From the decision to start until t0: longer than the generator needs to notice."""
@@ -56,17 +56,18 @@ class JourneysProcess:
         self._clock = clock
         self.process: subprocess.Popen[bytes] | None = None
 
-    def launch(self, loaded: LoadedExperiment, run_id: str, target: str) -> subprocess.Popen[bytes]:
+    def launch(
+        self, loaded: LoadedExperiment, run_id: str, target: str, environment: Mapping[str, str]
+    ) -> subprocess.Popen[bytes]:
         """Write the plan and start Locust; it then imports and warms up."""
         self._files.plan.write_text(json.dumps(plan_for(loaded, run_id, target, self._files), indent=1))
         self._files.attempts.touch()
         self._files.log.parent.mkdir(parents=True, exist_ok=True)
-        environment = {k: v for k, v in os.environ.items() if not k.startswith(("LOCUST_", "RAG_", "OTEL_"))}
-        environment |= {"RAGQUAKE_JOURNEYS_PLAN": str(self._files.plan.resolve()), "PYTHONUNBUFFERED": "1"}
+        inherited = {name: value for name, value in environment.items() if not name.startswith("LOCUST_")}
         with self._files.log.open("ab") as log:
             self.process = subprocess.Popen(
                 command(target),
-                env=environment,
+                env=inherited | {PLAN_VARIABLE: str(self._files.plan.resolve())},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

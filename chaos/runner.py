@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
-
 from chaos import __version__
 from chaos.bundle_folder import new_bundle, write_inputs
 from chaos.clock import Clock, SystemClock
@@ -160,9 +158,10 @@ class _Run:
         files = LoadFiles.in_bundle(self._bundle)
         stack.adopt("warden", warden.identity, log=warden.log)
         journeys = JourneysProcess(files, self._clock)
-        stack.adopt(
-            "journeys", journeys.launch(self._loaded, self._bundle.name, stack.service_url), files.log
+        generator = journeys.launch(
+            self._loaded, self._bundle.name, stack.service_url, stack.child_environment()
         )
+        stack.adopt("journeys", generator, log=files.log)
         context.enter_context(ResourceSampler(self._bundle))
         check_steady_state(stack.service_url)
         self._journal.append("stack.ready", took_s=round(self._clock.monotonic_s() - started_s, 3))
@@ -268,11 +267,11 @@ class _Run:
     def _barrier(self, stack: Stack, receiver: Receiver) -> None:
         """Ask the service for every span it still holds; without the answer the evidence may be short."""
         try:
-            answer = httpx.post(f"{stack.service_url}/v1/telemetry/flush", timeout=15.0)
-            answer.raise_for_status()
-            self._journal.append("barrier.passed", last_seq=answer.json()["last_seq"], spans=receiver.spans)
-        except (httpx.HTTPError, ValueError, KeyError) as error:
-            self._journal.append("barrier.failed", reason=f"{type(error).__name__}: {error}")
+            last_seq = stack.flush()
+        except RagquakeError as error:
+            self._journal.append("barrier.failed", reason=str(error))
+            return
+        self._journal.append("barrier.passed", last_seq=last_seq, spans=receiver.spans)
 
     def _sleep_until(self, unix_s: float) -> None:
         while (left_s := unix_s - self._clock.unix_s()) > 0:
