@@ -16,14 +16,12 @@ import numpy.typing as npt
 from bokeh.core.properties import value
 from bokeh.models import (
     BoxAnnotation,
-    BoxZoomTool,
     ColumnDataSource,
     CrosshairTool,
     FixedTicker,
     HoverTool,
     Label,
     Range1d,
-    ResetTool,
     Span,
 )
 from bokeh.plotting import figure
@@ -89,9 +87,7 @@ class Rows:
             text_baseline="middle",
         )  # fmt: skip
         tips = [("", "@name"), ("from", "@start{0,0.0} s"), ("to", "@end{0,0.0} s")]
-        zoom = BoxZoomTool(dimensions="width")
-        plot.add_tools(HoverTool(renderers=[drawn], tooltips=tips), zoom, ResetTool())
-        plot.toolbar.active_drag = None
+        plot.add_tools(HoverTool(renderers=[drawn], tooltips=tips))
         plot.yaxis.ticker = FixedTicker(ticks=list(range(len(lanes))))
         plot.yaxis.major_label_overrides = {place: lane.name for place, lane in enumerate(lanes)}
         plot.ygrid.visible = False
