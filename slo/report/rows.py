@@ -38,6 +38,8 @@ SEGMENT_PX = 78
 OUTCOMES_PX = 190
 LANE_PX = 26
 LEFT_PX = 74
+SHORTEST_S = 1e-9
+"""Spans are measured in nanoseconds; what is shorter cannot be shown on a logarithm."""
 _DECADES_S = tuple(10.0**exponent for exponent in range(-6, 6))
 _TICKS_S = tuple(mantissa * decade for decade in _DECADES_S for mantissa in (1, 3))
 
@@ -204,7 +206,7 @@ def _caption(text: str, top: float) -> Any:
 
 def bounds(latencies_s: Sequence[float | None]) -> tuple[float, float]:
     """A range with room for the caption above and the crosses below, at least one decade high."""
-    present = [p for p in latencies_s if p is not None and math.isfinite(p) and p > 0]
+    present = [p for p in latencies_s if p is not None and SHORTEST_S <= p < math.inf]
     low_s, high_s = (min(present), max(present)) if present else (0.001, 0.01)
     spread = max(1.0, math.sqrt(8 / (high_s / low_s)))
     return low_s / (1.6 * spread), high_s * 2.4 * spread
@@ -220,7 +222,7 @@ def ticks(low_s: float, high_s: float) -> list[float]:
 
 def _milliseconds(latencies_s: Sequence[float | None]) -> Floats:
     """Nothing, and what a logarithm cannot show, breaks the line."""
-    shown = [p * 1000 if p is not None and math.isfinite(p) and p > 0 else math.nan for p in latencies_s]
+    shown = [p * 1000 if p is not None and SHORTEST_S <= p < math.inf else math.nan for p in latencies_s]
     return np.asarray(shown, dtype=np.float32)
 
 
