@@ -20,15 +20,15 @@ _REMOVED = (
 _OLD_PROTOCOLS = "imaplib mailbox netrc optparse poplib wsgiref xmlrpc"
 _INTERPRETER = (
     "ast bdb code codeop compileall copyreg dis encodings marshal modulefinder nturl2path opcode pdb "
-    "pickletools profile py_compile pyclbr pydoc pyexpat rlcompleter site sre_compile sre_constants sre_parse "
-    "symtable sysconfig tabnanny token tokenize trace zipimport"
+    "pickletools profile py_compile pyclbr pydoc pyexpat rlcompleter site sre_compile sre_constants "
+    "sre_parse symtable sysconfig tabnanny token tokenize trace zipimport"
 )
 _INNER = (
     "asyncio. multiprocessing. concurrent.futures. json. dbm. "
     "ctypes.macholib ctypes.wintypes email.base64mime email.charset email.contentmanager email.errors "
-    "email.feedparser email.policy email.headerregistry email.iterators email.quoprimime "
-    "importlib.abc importlib.machinery importlib.readers importlib.simple importlib.resources. re. unittest.util xml.dom xml.sax xml.parsers "
-    "xml.etree.cElementTree"
+    "email.feedparser email.policy email.headerregistry email.iterators email.quoprimime importlib.abc "
+    "importlib.machinery importlib.readers importlib.simple importlib.resources. re. unittest.util xml.dom "
+    "xml.sax xml.parsers xml.etree.cElementTree"
 )
 
 _LEFT_OUT = frozenset(

@@ -23,9 +23,9 @@ _TITLE_WEIGHT = 0.5
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|\n\s*\n|\n(?=\s*[-*+] )")
 _WORD = re.compile(r"[a-z0-9]+")
 _COMMON_WORDS = """
-a an and are as at be but by can do does for from get has have how i if in into is it its me my no not of on or
-so some than that the their them then there these they this to use using want was we what when where which while
-who why will with you your python
+a an and are as at be but by can do does for from get has have how i if in into is it its me my no not of on
+or so some than that the their them then there these they this to use using want was we what when where which
+while who why will with you your python
 """
 _COMMON = frozenset(_COMMON_WORDS.split())
 

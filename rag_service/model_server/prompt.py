@@ -49,9 +49,9 @@ def _passages(text: str) -> tuple[Passage, ...]:
     for match in _NUMBERED.finditer(text):
         if int(match[1]) == len(starts) + 1:
             starts.append(match)
-    ends = [match.start() for match in starts[1:]] + [len(text)]
     passages = []
-    for number, (match, end) in enumerate(zip(starts, ends, strict=True), start=1):
+    for position, match in enumerate(starts):
+        end = starts[position + 1].start() if position + 1 < len(starts) else len(text)
         title, _, body = text[match.end() : end].partition("\n")
-        passages.append(Passage(number, title.strip(), body.strip()))
+        passages.append(Passage(position + 1, title.strip(), body.strip()))
     return tuple(passages)
