@@ -117,3 +117,11 @@ def test_every_kind_of_loss_counts(steady, judge, lost):
         steady.spans = [one for one in steady.spans if (one["trace_id"], one["segment"]) != (trace, lost)]
     steady.assertions = [{"every_degraded_answer_says_so": {}}]
     assert asserted(judge(steady), "every_degraded_answer_says_so").exemplars == (trace,)
+
+
+def test_nothing_lost_is_no_proof_where_a_fault_was_planned(steady, healthy, judge):
+    """In a steady run the rule holds; under a fault that cost no answer anything it was not tested."""
+    steady.assertions = [{"every_degraded_answer_says_so": {}}]
+    assert judge(steady).verdict == "pass"
+    steady.journal = healthy.journal
+    assert asserted(judge(steady), "every_degraded_answer_says_so").verdict == "inconclusive"
