@@ -1,8 +1,8 @@
 """`python -m rag_service.ingest`: from a corpus to an index folder, with real embeddings.
 
-Measured on two cores: MiniLM embeds about 160 documents a second when it reads 48 word pieces of each and
-104 at 96, after an import of torch that takes some 14 s. 48 pieces hold a title and a first sentence, and keep
-the build of the standard library's index near 25 s. Vectors are normalised: inner product is cosine.
+Measured on two cores: MiniLM embeds about 160 documents a second when it reads 48 word pieces of each, and
+104 at 96, after an import of torch that takes some 14 s. 48 pieces hold a title and a first sentence, and
+keep the build of the standard library's index near 25 s. Vectors are normalised: inner product is cosine.
 """
 
 from __future__ import annotations
