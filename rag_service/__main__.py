@@ -90,5 +90,16 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
+def _run() -> None:
+    """Everything is closed and flushed when `main` ends; taking torch apart would only cost seconds more."""
+    try:
+        code = main()
+    except SystemExit as stop:
+        code = stop.code if isinstance(stop.code, int) else 0
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    _run()

@@ -27,7 +27,6 @@ class Metrics:
 
     answers: Counter[str] = field(default_factory=Counter)
     degraded: Counter[tuple[str, str]] = field(default_factory=Counter)
-    tokens: int = 0
 
     def render(self, *, in_flight: int, breakers: Iterable[BreakerReading]) -> str:
         lines = ["# HELP rag_answers_total Answers by outcome.", "# TYPE rag_answers_total counter"]
@@ -40,8 +39,6 @@ class Metrics:
             f'rag_degraded_total{{segment="{segment}",reason="{reason}"}} {n}'
             for (segment, reason), n in sorted(self.degraded.items())
         ]
-        lines += ["# HELP rag_tokens_total Tokens sent to callers.", "# TYPE rag_tokens_total counter"]
-        lines += [f"rag_tokens_total {self.tokens}"]
         lines += [
             "# HELP rag_in_flight Answers being made.",
             "# TYPE rag_in_flight gauge",
