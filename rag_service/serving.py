@@ -6,6 +6,7 @@ part of an experiment's stack must be gone when the runner says so.
 
 from __future__ import annotations
 
+import logging
 import socket
 import sys
 from typing import Any
@@ -35,10 +36,16 @@ def serve(app: Any, host: str, port: int, *, name: str) -> int:
         backlog=_BACKLOG,
         timeout_graceful_shutdown=0,
     )
+    logging.getLogger("uvicorn.error").addFilter(_is_news)
     shown = f"[{host}]" if ":" in host else host
     print(f"{name} listens on http://{shown}:{listener.getsockname()[1]}", flush=True)
     uvicorn.Server(config).run(sockets=[listener])
     return 0
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Streams that are cut by a stop are what was asked for, not an error to report."""
+    return "timeout graceful shutdown exceeded" not in record.getMessage()
 
 
 def _listener(host: str, port: int) -> socket.socket:
