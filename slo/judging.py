@@ -2,7 +2,7 @@
 
 The whole interval must be good for a pass and the whole interval bad for a failure; anything between is
 undecided, and no data is never a pass. An exact target (`= 0%`) is judged by what was counted, because no
-interval is ever exactly zero wide; so are objectives that say `judge: observed`.
+interval is ever exactly zero wide.
 """
 
 from __future__ import annotations
@@ -93,8 +93,8 @@ def _decide(objective: Objective, target: Target, seen: Estimate, phase: Planned
     if seen.value is None or seen.interval is None:
         return _Decision("inconclusive", "no_data", f"{wanted} cannot be judged without data")
     good = target.meets(seen.value)
-    if target.operator == "=" or objective.judge == "observed":
-        return _decide_observed(objective, target, seen, phase)
+    if target.operator == "=":
+        return _decide_exact(objective, target, seen, phase)
     if not seen.enough:
         more_s = _until(seen.samples, seen.needed, phase)
         return _Decision(
@@ -112,20 +112,15 @@ def _decide(objective: Objective, target: Target, seen: Estimate, phase: Planned
     return _Decision("inconclusive", "undecided", because, more_s)
 
 
-def _decide_observed(objective: Objective, target: Target, seen: Estimate, phase: PlannedPhase) -> _Decision:
+def _decide_exact(objective: Objective, target: Target, seen: Estimate, phase: PlannedPhase) -> _Decision:
     value = seen.value if seen.value is not None else math.nan
-    exact = target.operator == "="
-    needed = MINIMUM_FOR_EXACT if exact else seen.needed
     wanted = f"target {target.text}, judged by what was counted,"
-    if exact and not target.meets(value):
-        return _Decision("fail", "decided", f"{wanted} is missed")
-    if seen.samples < needed:
-        more_s = _until(seen.samples, needed, phase)
-        return _Decision(
-            "inconclusive", "few_samples", f"{wanted} needs {needed} samples{_more(more_s)}", more_s
-        )
     if not target.meets(value):
         return _Decision("fail", "decided", f"{wanted} is missed")
+    if seen.samples < MINIMUM_FOR_EXACT:
+        more_s = _until(seen.samples, MINIMUM_FOR_EXACT, phase)
+        because = f"{wanted} needs {MINIMUM_FOR_EXACT} samples{_more(more_s)}"
+        return _Decision("inconclusive", "few_samples", because, more_s)
     return _passed(objective, Interval(value, value), f"{wanted} is met")
 
 

@@ -17,7 +17,7 @@ from slo.indicators import Indicator, all_indicators
 from slo.segments import SegmentTable, default_table
 from slo.target import Target, parse_target
 
-DEFAULT = Path(__file__).parent / "objectives" / "default.yaml"
+DEFAULT = Path(__file__).with_name("default_objectives.yaml")
 
 
 class Objective(BaseModel):
@@ -25,8 +25,7 @@ class Objective(BaseModel):
 
     `in` replaces the target in some phases and `phases` restricts the objective to some; without it, it
     holds in every judged phase. `warn` is a stricter target, and its presence allows a warning where the
-    interval decides nothing. `judge: observed` judges the share that was seen rather than what it says
-    about all future runs: right for promises about the users who were there.
+    interval decides nothing.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -38,7 +37,6 @@ class Objective(BaseModel):
     in_: dict[str, str] = Field(default_factory=dict, alias="in")
     phases: tuple[str, ...] | None = Field(default=None, min_length=1)
     warn: str | None = None
-    judge: Literal["interval", "observed"] = "interval"
 
     @model_validator(mode="after")
     def _known(self) -> Self:
@@ -55,8 +53,6 @@ class Objective(BaseModel):
             raise ValueError(f"{self.indicator} exists for {allowed} only, not for {self.segment!r}")
         for text in (self.target, *self.in_.values(), *([self.warn] if self.warn else [])):
             parse_target(text, indicator.unit)
-        if self.judge == "observed" and indicator.unit != "ratio":
-            raise ValueError(f"judge: observed is for ratios; {self.indicator} is judged by its interval")
         return self
 
     @property

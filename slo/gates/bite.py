@@ -17,6 +17,8 @@ from slo.verdict import Bite, Gate, Verdicts
 
 SHIFT_RATIO = 0.8
 BITTEN_RATIO = 0.8
+MINIMUM_SPANS = 3
+"""One slow call can be chance."""
 _CUT_OFF = ("timeout", "deadline")
 _CANCELLED = ("cancel",)
 
@@ -73,8 +75,9 @@ def _shift(shift_s: float, segment: str, spans: SegmentSpans, evidence: Evidence
 
 
 def _count(bitten: np.ndarray[tuple[int, ...], np.dtype[np.bool_]], what: str) -> Bite:
-    if not len(bitten):
-        return Bite(verdict="inconclusive", message="no span met it while it was in", spans=0)
+    if len(bitten) < MINIMUM_SPANS:
+        met = f"only {len(bitten)} spans met it while it was in; at least {MINIMUM_SPANS} must"
+        return Bite(verdict="inconclusive", message=met, spans=len(bitten))
     ratio = float(bitten.mean())
     message = f"{format_ratio(ratio)} of {len(bitten)} {what}"
     if ratio < BITTEN_RATIO:

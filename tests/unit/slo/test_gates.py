@@ -111,7 +111,7 @@ def test_a_cancelled_span_says_nothing_about_the_fault(healthy, judge):
 def test_a_fault_that_no_span_met_did_not_bite(healthy, judge):
     """No traffic behind the fault, no proof."""
     healthy.spans = [one for one in healthy.spans if one["segment"] != "search" or not 35 <= one["at_s"] < 65]
-    assert "no span met it" in gates(judge(healthy))["bite"].message
+    assert "only 0 spans met it" in gates(judge(healthy))["bite"].message
 
 
 def test_a_fault_of_errors_bites_when_spans_fail(healthy, judge):
@@ -138,3 +138,14 @@ def test_an_assertion_without_anything_to_test_proves_nothing(steady, judge):
     verdict = judge(steady)
     assert gates(verdict)["proved"].verdict == "inconclusive"
     assert verdict.verdict == "inconclusive"
+
+
+def test_two_spans_are_chance_and_three_are_a_bite(healthy, judge):
+    """A fault is proved by several calls, not by one that happened to be slow."""
+    met = [one for one in healthy.spans if one["segment"] == "search" and 35 <= one["at_s"] < 65]
+    caught = [one for one in met if one["failed"]]
+    others = [one for one in healthy.spans if one not in met]
+    healthy.spans = others + caught[:2]
+    assert gates(judge(healthy))["bite"].verdict == "inconclusive"
+    healthy.spans = others + caught[:3]
+    assert gates(judge(healthy))["bite"].verdict == "pass"

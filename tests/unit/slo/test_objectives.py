@@ -43,7 +43,6 @@ def test_objectives_read_back_from_their_data():
         ("{name: a, segment: search, indicator: p95, target: '<= 1'}", "not a duration"),
         ("{name: a, segment: search, indicator: p95, target: '<= 1s', phase: x}", "unknown key"),
         ("{name: a, segment: search, indicator: ttft_p95, target: '<= 1s'}", "exists for journey only"),
-        ("{name: a, segment: search, indicator: p95, target: '<= 1s', judge: observed}", "is for ratios"),
         ("{name: a, segment: search, indicator: p95}", "is required"),
         ("{name: a, segment: search, indicator: p95, target: '<= 1s', in: {fault: 3}}", "3"),
     ],
