@@ -1,0 +1,76 @@
+"""Input: what is wrong is named, with what is allowed."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rag_service.api.schema import BadRequest, parse_body, parse_deadline_s
+
+
+def test_a_plain_question_is_enough():
+    """Everything else has a default."""
+    asked = parse_body(b'{"question": "  What is a Path? "}')
+    assert (asked.question, asked.top_k, asked.stream, asked.criticality) == (
+        "What is a Path?",
+        5,
+        False,
+        "normal",
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "field", "said"),
+    [
+        ({"question": ""}, "question", "at least 1"),
+        ({"question": "   "}, "question", "at least 1"),
+        ({"question": "x" * 4001}, "question", "at most 4000"),
+        ({"question": 5}, "question", "string"),
+        ({}, "question", "required"),
+        ({"question": "x", "top_k": 0}, "top_k", "greater than or equal to 1"),
+        ({"question": "x", "top_k": 21}, "top_k", "less than or equal to 20"),
+        ({"question": "x", "top_k": "5"}, "top_k", "integer"),
+        ({"question": "x", "stream": "yes"}, "stream", "boolean"),
+        ({"question": "x", "topk": 5}, "topk", "not permitted"),
+        ({"question": "x", "criticality": "vip"}, "criticality", "'critical', 'normal' or 'sheddable'"),
+    ],
+)
+def test_a_mistake_names_its_field_and_what_is_allowed(body, field, said):
+    """422 with field, value and message."""
+    with pytest.raises(BadRequest) as bad:
+        parse_body(json.dumps(body).encode())
+    assert bad.value.status == 422
+    assert bad.value.mistakes[0].field == field
+    assert said in bad.value.mistakes[0].message
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_a_question_or_a_bad_request(body):
+    """Nothing that arrives can raise anything else."""
+    try:
+        parse_body(body)
+    except BadRequest as bad:
+        json.dumps(bad.body())
+
+
+def test_deep_nesting_is_a_bad_request():
+    """A bomb of brackets is refused like any other wrong type."""
+    with pytest.raises(BadRequest):
+        parse_body(b'{"question":' + b"[" * 30_000)
+
+
+@pytest.mark.parametrize("header", ["0", "-5", "abc", "1.5", "60001", "9" * 30, "", "１２"])
+def test_a_deadline_outside_its_range_is_refused(header):
+    """400 that says the range."""
+    with pytest.raises(BadRequest, match="whole number of milliseconds from 1 to 60000") as bad:
+        parse_deadline_s(header, default_s=10.0, max_s=60.0)
+    assert bad.value.status == 400
+
+
+def test_a_good_deadline_is_taken():
+    """Milliseconds in, seconds out; without the header the default."""
+    assert parse_deadline_s(" 1500 ", default_s=10.0, max_s=60.0) == 1.5
+    assert parse_deadline_s(None, default_s=10.0, max_s=60.0) == 10.0

@@ -1,0 +1,112 @@
+"""The micro-batcher: company for questions, a bound on waiting."""
+
+from __future__ import annotations
+
+import asyncio
+
+import numpy as np
+import pytest
+
+from rag_service.errors import Overloaded, QueueTimeout
+from rag_service.segments.batching import BatchPolicy, MicroBatcher
+
+
+class Encoder:
+    """Takes 5 ms a text and remembers its batches."""
+
+    def __init__(self, per_text_s=0.005, error=None):
+        self.batches = []
+        self.per_text_s = per_text_s
+        self.error = error
+
+    async def __call__(self, texts):
+        self.batches.append(len(texts))
+        await asyncio.sleep(self.per_text_s * len(texts))
+        if self.error:
+            raise self.error
+        return np.array([[float(text)] for text in texts], dtype=np.float32)
+
+
+def test_questions_that_arrive_together_share_a_batch(run, clock):
+    """Forty at once are two batches of at most 32, and everybody gets their own vector."""
+    encoder = Encoder(per_text_s=0.001)
+    batcher = MicroBatcher(encoder, BatchPolicy(), clock)
+
+    async def crowd():
+        return await asyncio.gather(*(batcher.submit(str(n)) for n in range(40)))
+
+    embeddings = run(crowd())
+    assert encoder.batches == [32, 8]
+    assert [embedding.vector[0] for embedding in embeddings] == list(range(40))
+    assert embeddings[0].batch_size == 32
+    assert embeddings[39].queue_wait_s > embeddings[0].queue_wait_s
+
+
+def test_a_lonely_question_waits_only_for_the_linger_time(run, clock):
+    """Its queue wait is the 4 ms in which company may come."""
+    embedding = run(MicroBatcher(Encoder(), BatchPolicy(), clock).submit("1"))
+    assert embedding.queue_wait_s == pytest.approx(0.004)
+
+
+def test_who_waits_longer_than_the_queue_deadline_is_turned_away(run, clock):
+    """While one batch takes a second, the next question leaves after 100 ms and is never encoded."""
+    encoder = Encoder(per_text_s=1.0)
+    batcher = MicroBatcher(encoder, BatchPolicy(), clock)
+
+    async def two():
+        first = asyncio.create_task(batcher.submit("1"))
+        await asyncio.sleep(0.01)
+        started = clock()
+        with pytest.raises(QueueTimeout):
+            await batcher.submit("2")
+        assert clock() - started == pytest.approx(0.1)
+        await first
+
+    run(two())
+    assert encoder.batches == [1]
+
+
+def test_a_full_queue_refuses_at_once(run, clock):
+    """The queue is bounded in number as well as in time."""
+    batcher = MicroBatcher(Encoder(), BatchPolicy(max_queue=2), clock)
+
+    async def three():
+        waiting = [asyncio.create_task(batcher.submit(str(n))) for n in range(2)]
+        await asyncio.sleep(0)
+        with pytest.raises(Overloaded, match="2 questions are queued"):
+            await batcher.submit("2")
+        await asyncio.gather(*waiting)
+
+    run(three())
+
+
+def test_an_encoder_error_reaches_every_waiter_and_the_next_batch_works(run, clock):
+    """One bad batch is not the end of embedding."""
+    encoder = Encoder(error=ValueError("bad"))
+    batcher = MicroBatcher(encoder, BatchPolicy(), clock)
+
+    async def crowd():
+        results = await asyncio.gather(*(batcher.submit(str(n)) for n in range(3)), return_exceptions=True)
+        encoder.error = None
+        return results, await batcher.submit("7")
+
+    results, after = run(crowd())
+    assert [type(result) for result in results] == [ValueError] * 3
+    assert after.vector[0] == 7.0
+
+
+def test_a_caller_who_hangs_up_is_not_encoded(run, clock):
+    """Cancelled while queued means no work; the others are served."""
+    encoder = Encoder()
+    batcher = MicroBatcher(encoder, BatchPolicy(), clock)
+
+    async def three():
+        tasks = [asyncio.create_task(batcher.submit(str(n))) for n in range(3)]
+        await asyncio.sleep(0)
+        tasks[1].cancel()
+        return await asyncio.gather(*tasks, return_exceptions=True)
+
+    results = run(three())
+    assert encoder.batches == [2]
+    assert isinstance(results[1], asyncio.CancelledError)
+    assert results[2].vector[0] == 2.0
