@@ -236,4 +236,5 @@ def create_app(settings: Settings, parts: Parts) -> FastAPI:
     )
     app.add_middleware(RequestSpans, telemetry=telemetry)
     app.state.telemetry = telemetry
+    app.state.model = parts.model
     return app
