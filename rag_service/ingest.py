@@ -32,7 +32,7 @@ DIMENSION = 384
 MAX_SEQUENCE_LENGTH = 48
 
 _CHUNK = 256
-_BATCH = 32
+_BATCH = 64
 
 Report = Callable[[str], None]
 Embed = Callable[[Sequence[str]], "NDArray[np.float32]"]
