@@ -3,12 +3,15 @@
 The library takes about 14 s to import, so one daemon thread imports it, loads the model and encodes
 once while the rest of the service starts; the same thread then encodes everything (torch with one thread:
 more would fight with the event loop on a small machine). A daemon, so that a service stopped during
-the import ends at once.
+the import ends at once. What the imports left behind is taken out of garbage collection before the service
+is ready: walking through torch's objects stops the whole process for some 300 ms, and eight
+searches that were under way then passed for timeouts of the vector DB.
 """
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import queue
 import threading
@@ -64,6 +67,8 @@ class ModelThread:
         except BaseException as error:  # an import can fail in any way; readiness reports it
             self.failure = error
             return
+        gc.collect()
+        gc.freeze()
         self._warm.set()
         while True:
             job = self._jobs.get()

@@ -219,7 +219,7 @@ def test_request_spans_are_numbered_without_gaps_and_processes_are_told_apart():
 
 
 def test_a_failing_dependency_as_spans_and_log_records():
-    """Each attempt is a search span with its error, an open breaker makes none, transitions are log records."""
+    """Each attempt is a search span with its error, open breakers make none, transitions are logged."""
     service = _Service()
     service.vector_db_down = True
     service.ask(times=12)
