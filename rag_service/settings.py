@@ -3,7 +3,7 @@
 A wrong setting must end the start, not an answer weeks later: unknown `RAG_` names are refused (a misspelt
 timeout would silently keep its default), and so is a set of limits that leaves a fallback no time.
 Outer and inner timeouts of the same length have made a fallback unreachable in public incidents.
-Defaults: reference budgets for a service whose users wait (see docs/design), measured on two cores.
+Defaults are budgets for a service whose users wait: a search that takes 300 ms is not worth more waiting.
 """
 
 from __future__ import annotations

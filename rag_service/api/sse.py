@@ -1,8 +1,7 @@
 """The events of a streamed answer, and the rule that exactly one of them is terminal.
 
-`meta` · `token`… · `done` or `error` (note 0001, §2). Written by hand rather than with sse-starlette, whose
-task group and ping timer per response cost more than the tokens (see docs/design); a stream here is never
-silent for longer than the token gap, so it needs no pings.
+`meta` · `token`… · `done` or `error` (note 0001, §2). A token event is one bytes template, because it is
+what a busy service makes most of. There are no pings: a stream is never silent for longer than the token gap.
 """
 
 from __future__ import annotations

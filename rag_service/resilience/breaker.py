@@ -13,7 +13,7 @@ A *young* one says nothing, and gives its permit back; an *old* one (at least `s
 slow call, or a dependency that hangs past each caller's patience would never open the breaker.
 
 Numbers: 50 % over 10 s, slow-call ratio 80 %, 5 s open ±20 % doubling to 10 s, 3 probes (Resilience4j's
-rules and Polly's times, shortened for a service whose users wait; see docs/design).
+rules and Polly's times, shortened for a service whose users wait).
 """
 
 from __future__ import annotations

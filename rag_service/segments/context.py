@@ -1,8 +1,8 @@
 """The `context` segment: the few best documents, trimmed to a token budget, as a prompt.
 
 Four documents of 256 tokens: more costs prefill time (the first token is what users wait for) and, with
-a small model, quality. Tokens are counted with MiniLM's own tokenizer (WordPiece: within some 10 % of
-a language model's count for English); trimmed texts are kept, since popular documents recur.
+a small model, quality. Tokens are counted with MiniLM's own tokenizer (an estimate of the
+language model's own count); trimmed texts are kept, since popular documents recur.
 """
 
 from __future__ import annotations
