@@ -240,13 +240,21 @@ def rollback(
 
 
 @app.command(epilog="Example: ragquake up, then curl the address that it prints.")
-def up(state: State = Path(".ragquake")) -> None:
+def up(
+    port: Annotated[
+        list[str] | None, typer.Option("--port", help="PART=NUMBER, e.g. service=8080; others are free ones.")
+    ] = None,
+    state: State = Path(".ragquake"),
+) -> None:
     """Start the stack and leave it running, to try things by hand; `ragquake down` stops it."""
+    from chaos.stack.ports import parse_ports
     from chaos.stack.up import up as bring_up
 
     progress = _terminal_progress()
-    result = bring_up(state, on_progress=progress.step)
-    progress.close()
+    try:
+        result = bring_up(state, ports=parse_ports(port or ()), on_progress=progress.step)
+    finally:
+        progress.close()
     console.print(escape(result.sentence()), highlight=False)
 
 

@@ -73,7 +73,7 @@ class TerminalProgress:
 
     def step(self, text: str) -> None:
         self.close()
-        self._console.print(f"[dim]·[/] {escape(text)}", highlight=False)
+        self._say(f"[dim]·[/] {escape(text)}")
         if self._console.is_terminal:
             self._status = self._console.status(escape(text))
             self._status.start()
@@ -85,15 +85,18 @@ class TerminalProgress:
                 self._status = self._console.status("")
                 self._status.start()
             if new_phase:
-                self._console.print(_phase_line(moment), highlight=False)
+                self._say(_phase_line(moment))
             self._status.update(_moment_line(moment))
         elif new_phase:
-            self._console.print(_phase_line(moment), highlight=False)
+            self._say(_phase_line(moment))
             self._printed_s = moment.elapsed_s
         elif moment.elapsed_s - self._printed_s >= PLAIN_EVERY_S:
-            self._console.print("    " + _moment_line(moment), highlight=False)
+            self._say("    " + _moment_line(moment))
             self._printed_s = moment.elapsed_s
         self._phase = moment.phase
+
+    def _say(self, line: str) -> None:
+        self._console.print(line, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
         if self._status is not None:

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import psutil
 
 from chaos.stack.errors import PortBusy, StackError
+from slo.documents import DocumentError
 
 LOOPBACK: Final = "127.0.0.1"
 
@@ -32,6 +33,17 @@ def reserve_port() -> int:
             accepted.close()
             client.recv(1)
     return port
+
+
+def parse_ports(written: Iterable[str]) -> dict[str, int]:
+    """`service=8080` as a person types it. Raises DocumentError with what is allowed."""
+    ports = {}
+    for one in written:
+        part, equals, number = one.partition("=")
+        if not equals or not number.isdecimal():
+            raise DocumentError([f"--port {one}: write PART=NUMBER, such as service=8080"])
+        ports[part] = int(number)
+    return ports
 
 
 def choose_ports(names: tuple[str, ...], named: Mapping[str, int]) -> dict[str, int]:

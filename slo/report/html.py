@@ -1,6 +1,6 @@
 """`report.html`: the whole verdict on one page that opens without a network.
 
-The verdict comes first, then why, then the picture, then the numbers, then why they can be believed. The
+The verdict comes first, then why, then the picture, then the numbers, then what the run proved. The
 page carries its styles, its scripts and its data in itself, and a content security policy that names the
 scripts by their hashes: nothing else may run, and nothing may be fetched. Text from the bundle is
 escaped by Jinja; the only links are to public incidents.

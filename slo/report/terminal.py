@@ -40,7 +40,7 @@ def render(verdict: Verdict, console: Console, bundle: Path | None = None) -> No
     for sentence in shown.sentences[1:]:
         say(Text(f"· {sentence}"), 2)
     for title, content in (
-        ("Why it cannot be believed", _gates(shown)),
+        ("What the run did not prove", _gates(shown)),
         ("Objectives", _objectives(shown)),
         ("Assertions", _assertions(shown)),
         ("p95 of each segment", _segments(shown)),

@@ -8,7 +8,8 @@ import socket
 import pytest
 
 from chaos.stack.errors import PortBusy, StackError
-from chaos.stack.ports import LOOPBACK, choose_ports, require_free, reserve_port
+from chaos.stack.ports import LOOPBACK, choose_ports, parse_ports, require_free, reserve_port
+from slo.documents import DocumentError
 
 
 def _listen(port: int = 0) -> socket.socket:
@@ -71,3 +72,11 @@ def test_one_port_cannot_be_named_twice() -> None:
     free = reserve_port()
     with pytest.raises(StackError, match=r"both llm and service|both service and llm"):
         choose_ports(("service", "llm"), {"service": free, "llm": free})
+
+
+def test_ports_are_named_as_part_and_number() -> None:
+    """`service=8080` names a port; anything else is refused with the right form."""
+    assert parse_ports(["service=8080", "llm=9000"]) == {"service": 8080, "llm": 9000}
+    for wrong in ("8080", "service=", "service=http", "service=-1"):
+        with pytest.raises(DocumentError, match="PART=NUMBER"):
+            parse_ports([wrong])

@@ -170,10 +170,10 @@ def test_a_verdict_is_a_word_and_a_mark_not_only_a_colour(verdict: Verdict, name
 
 
 def test_the_sections_come_in_the_order_of_questions(page_text: str) -> None:
-    """Verdict, picture, numbers, then why they can be believed."""
+    """Verdict, picture, numbers, then what the run proved."""
     headings = re.findall(r"<h[12]>\s*(?:<svg.*?</svg>)?(?:<span>)?\s*([A-Z][^<]+?)\s*<", page_text, re.S)
     assert headings == [
-        "Fail", "Timeline", "Objectives", "Segments", "Assertions", "Why this can be believed", "Outcomes",
+        "Fail", "Timeline", "Objectives", "Segments", "Assertions", "What the run proved", "Outcomes",
         "Faults", "Recovery", "Breaker transitions", "Traces to look at", "Environment",
     ]  # fmt: skip
 

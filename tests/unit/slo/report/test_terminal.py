@@ -80,7 +80,7 @@ def test_a_gate_that_did_not_hold_comes_before_the_numbers(verdict: Verdict) -> 
     broken = verdict.gates[1].model_copy(update={"verdict": "inconclusive", "message": "Spans are missing."})
     text = "\n".join(shown(verdict.model_copy(update={"gates": (broken,)})))
     assert text.index("Spans are missing.") < text.index("Objectives")
-    assert "Why it cannot be believed" not in "\n".join(shown(verdict))
+    assert "What the run did not prove" not in "\n".join(shown(verdict))
 
 
 def test_an_empty_verdict_can_be_shown() -> None:
