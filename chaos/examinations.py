@@ -199,7 +199,7 @@ def faiss(sizes: Mapping[str, int]) -> Finding:
 def gpu(asked: Ask = ask) -> Finding:
     said = asked(("nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"))
     if said.code != 0 or not said.text:
-        return Finding("GPU", "none", "the model server is the calibrated simulator")
+        return Finding("GPU", "none", "the simulator stands in for the model server")
     return Finding("GPU", "; ".join(said.text.splitlines()), "vLLM could serve a real model")
 
 

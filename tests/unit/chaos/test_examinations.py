@@ -42,7 +42,7 @@ def test_go_must_be_new_enough_for_toxiproxy(text: str, level: str) -> None:
 def test_no_gpu_is_no_problem() -> None:
     """Without nvidia-smi the simulator serves, which is the normal case."""
     assert examinations.gpu(_says(None, "No such file")) == Finding(
-        "GPU", "none", "the model server is the calibrated simulator"
+        "GPU", "none", "the simulator stands in for the model server"
     )
 
 
