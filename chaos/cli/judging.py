@@ -1,0 +1,57 @@
+"""Commands on a bundle: `evaluate`, `report`, `rollback`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from chaos.cli.shared import LATEST, BundleArgument, Json, app, console, existing_bundle
+from chaos.exit_codes import ExitCode
+from slo.documents import DocumentError
+
+
+@app.command(epilog="Example: ragquake evaluate runs/latest")
+def evaluate(bundle: BundleArgument = LATEST, as_json: Json = False) -> None:
+    """Judge a bundle again, from its files alone; the same bundle gives the same verdict.json."""
+    from chaos.judgement import judge
+    from slo.report import terminal
+
+    verdict = judge(existing_bundle(bundle))
+    if as_json:
+        print(verdict.model_dump_json())
+    else:
+        terminal.render(verdict, console, bundle=bundle)
+    raise typer.Exit(verdict.exit_code)
+
+
+@app.command(epilog="Example: ragquake report runs/latest")
+def report(bundle: BundleArgument = LATEST) -> None:
+    """Write report.html, summary.md and junit.xml of a bundle again, from its verdict.json."""
+    from slo import report as reports
+    from slo.verdict import FILE, Verdict
+
+    folder = existing_bundle(bundle)
+    try:
+        verdict = Verdict.model_validate_json((folder / FILE).read_text())
+    except (OSError, ValueError):
+        raise DocumentError(
+            [f"{folder / FILE}: missing or unreadable; run ragquake evaluate {bundle}"]
+        ) from None
+    reports.write(folder, verdict)
+    console.print(str(folder / "report.html"), highlight=False)
+
+
+@app.command(epilog="Example: ragquake rollback runs/latest")
+def rollback(
+    bundle: BundleArgument = LATEST,
+    force: Annotated[bool, typer.Option("--force", help="Even though its runner is still alive.")] = False,
+) -> None:
+    """Undo what a dead run left behind: faults, proxies, processes. Can be run twice."""
+    from chaos.rollback import rollback as roll_back
+
+    outcome = roll_back(existing_bundle(bundle), by="ragquake rollback", force=force)
+    console.print(escape(outcome.sentence()), highlight=False)
+    if not outcome.clean:
+        raise typer.Exit(ExitCode.ENVIRONMENT)

@@ -1,0 +1,92 @@
+"""Commands that only look: `list`, `explain`, `validate`, `history`, `doctor`, `version`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from chaos import __version__
+from chaos.cli.plan import show_plan
+from chaos.cli.shared import Json, Runs, app, console, show_rows
+from slo.documents import DocumentError
+
+
+@app.command("list", epilog="Example: ragquake list faults")
+def list_(
+    what: Annotated[str, typer.Argument(help="experiments or faults.")] = "experiments", as_json: Json = False
+) -> None:
+    """List the bundled experiments, or the kinds of faults."""
+    from chaos.catalogue import experiment_rows, fault_rows
+
+    tables = {"experiments": experiment_rows, "faults": fault_rows}
+    if what not in tables:
+        raise typer.BadParameter(f"{what!r} cannot be listed; allowed: {', '.join(tables)}")
+    rows = tables[what]()
+    show_rows(rows, as_json)
+
+
+@app.command(epilog="Example: ragquake explain latency")
+def explain(what: Annotated[str, typer.Argument(help="A kind of fault, or an experiment.")]) -> None:
+    """Explain a fault (parameters, bounds, what it looks like) or an experiment (its plan)."""
+    from chaos.catalogue import explain_fault
+    from chaos.experiment import find_experiment, load_experiment
+
+    if (text := explain_fault(what)) is not None:
+        console.print(escape(text), highlight=False)
+        return
+    show_plan(load_experiment(find_experiment(what)), as_json=False)
+
+
+@app.command(epilog="Example: ragquake validate chaos/experiments")
+def validate(
+    paths: Annotated[list[Path], typer.Argument(help="Experiment files, or folders of them.")],
+) -> None:
+    """Check experiment files without starting anything."""
+    from chaos.experiment import find_experiment, load_experiment
+
+    files = [file for path in paths for file in (sorted(path.glob("*.yaml")) if path.is_dir() else [path])]
+    if not files:
+        raise DocumentError([f"no experiment files (*.yaml) in {', '.join(map(str, paths))}"])
+    problems: list[str] = []
+    for file in files:
+        try:
+            load_experiment(find_experiment(str(file)))
+            console.print(f"[green]✓[/] {escape(str(file))}", highlight=False)
+        except DocumentError as error:
+            problems += error.problems
+    if problems:
+        raise DocumentError(problems)
+
+
+@app.command()
+def history(runs: Runs = Path("runs"), as_json: Json = False) -> None:
+    """Show the verdicts and breaking points of earlier runs."""
+    from chaos.catalogue import history_rows
+
+    rows = history_rows(runs)
+    if rows or as_json:
+        show_rows(rows, as_json)
+    else:
+        console.print(f"no runs are recorded in {runs}; start one with: ragquake run steady")
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Show what this machine offers and what follows from it."""
+    from chaos import doctor as doctors
+
+    findings = doctors.examine()
+    if as_json:
+        print(json.dumps([doctors.as_record(finding) for finding in findings], indent=1))
+    else:
+        doctors.render(findings, console)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    print(__version__)

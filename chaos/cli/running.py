@@ -1,0 +1,87 @@
+"""Commands that start a run: `run` and `breaking-point`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from chaos.cli.plan import show_plan
+from chaos.cli.shared import Json, Overrides, Runs, State, app, console, errors
+from slo.units import format_duration
+
+
+@app.command(epilog="Example: ragquake run spike --set phases.fault.for=20s")
+def run(
+    experiment: Annotated[str, typer.Argument(help="A bundled experiment's name, or a YAML file.")],
+    overrides: Overrides = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, start nothing.")] = False,
+    stack: Annotated[
+        str, typer.Option(help="local: processes on this machine; compose: docker-compose.yml.")
+    ] = "local",
+    runs: Runs = Path("runs"),
+    state: State = Path(".ragquake"),
+    as_json: Json = False,
+) -> None:
+    """Run an experiment: start the stack, drive the load, inject the faults, judge, report."""
+    from chaos.experiment import find_experiment, load_experiment
+    from chaos.progress import SilentProgress, TerminalProgress
+    from slo.report import terminal
+
+    loaded = load_experiment(find_experiment(experiment), overrides or ())
+    if dry_run:
+        show_plan(loaded, as_json)
+        return
+    from chaos.runner import RunOptions, run_experiment
+
+    progress = SilentProgress() if as_json else TerminalProgress(console)
+    if not as_json:
+        title = escape(loaded.experiment.title)
+        length = format_duration(loaded.experiment.duration_s)
+        console.print(f"[bold]{loaded.experiment.name}[/]  {title}  ({length} of load)", highlight=False)
+    result = run_experiment(loaded, RunOptions(runs=runs, state=state, stack=stack), progress)
+    if as_json:
+        print(result.verdict.model_dump_json())
+    else:
+        terminal.render(result.verdict, console, bundle=result.bundle)
+        if result.status in ("error", "interrupted", "stopped"):
+            errors.print(f"[bold]{result.status}[/]: {escape(result.message)}", highlight=False)
+    raise typer.Exit(result.exit_code)
+
+
+@app.command("breaking-point")
+def breaking_point_(
+    experiment: Annotated[str, typer.Argument(help="The experiment whose fault or load is varied.")],
+    over: Annotated[
+        str, typer.Option("--over", help="FAULT.PARAMETER to vary, e.g. slow-vector-db.latency.")
+    ],
+    lowest: Annotated[str, typer.Option("--from", help="The smallest value, e.g. 0ms.")],
+    highest: Annotated[str, typer.Option("--to", help="The largest value, e.g. 4s.")],
+    steps: Annotated[int, typer.Option(help="Steps of the staircase.", min=2, max=12)] = 5,
+    hold: Annotated[str, typer.Option(help="How long each step is held.")] = "30s",
+    refine: Annotated[int, typer.Option(help="Further runs that halve the bracket.", min=0, max=6)] = 1,
+    overrides: Overrides = None,
+    runs: Runs = Path("runs"),
+    state: State = Path(".ragquake"),
+    as_json: Json = False,
+) -> None:
+    """Find where it breaks: walk a fault's size up a staircase, then halve the bracket.
+
+    Example: ragquake breaking-point spike --over slow-vector-db.latency --from 0ms --to 4s
+    """
+    from chaos.breaking_point import Search, search_breaking_point
+    from chaos.progress import SilentProgress, TerminalProgress
+    from chaos.runner import RunOptions
+
+    search = Search(experiment, over, lowest, highest, steps, hold, refine, tuple(overrides or ()))
+    progress = SilentProgress() if as_json else TerminalProgress(console)
+    found = search_breaking_point(search, RunOptions(runs=runs, state=state), progress)
+    progress.close()
+    if as_json:
+        print(json.dumps(found.as_record(), indent=1))
+    else:
+        console.print(found.sentence(), highlight=False)
+    raise typer.Exit(found.exit_code)

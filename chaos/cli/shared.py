@@ -1,0 +1,61 @@
+"""What every command shares: the application, the consoles, the options, and tables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from slo.documents import DocumentError
+
+app = typer.Typer(
+    name="ragquake",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="Shows whether a RAG service survives a tenfold spike and a failing part, and where it breaks.",
+    epilog="Start with: [bold]ragquake doctor[/], then [bold]ragquake run spike[/].",
+)
+console = Console()
+errors = Console(stderr=True)
+
+Runs = Annotated[Path, typer.Option("--runs", help="The folder in which runs leave their bundles.")]
+State = Annotated[
+    Path, typer.Option("--state", help="The folder for what outlives a run (index, proxy, lock).")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Change one value, e.g. load.baseline_rate=1/s or service.resilience=off."),
+]
+BundleArgument = Annotated[Path, typer.Argument(help="A bundle: the folder that a run left behind.")]
+LATEST = Path("runs/latest")
+
+
+def show_rows(rows: Sequence[dict[str, Any]], as_json: bool) -> None:
+    """Rows as a table for people, or as JSON for machines."""
+    if as_json:
+        print(json.dumps(list(rows), indent=1))
+        return
+    table = Table(box=None, pad_edge=False)
+    for column in rows[0] if rows else ():
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(escape("–" if value is None else str(value)) for value in row.values()))
+    console.print(table)
+
+
+def existing_bundle(bundle: Path) -> Path:
+    """The folder itself, when it is a bundle. Raises DocumentError when it is none."""
+    if not (bundle / "journal.jsonl").is_file():
+        raise DocumentError(
+            [f"{bundle}: not a bundle (it has no journal.jsonl); ragquake run leaves bundles in runs/"]
+        )
+    return bundle.resolve()

@@ -1,0 +1,49 @@
+"""Commands on parts that stand by themselves: `up`, `down`, `proxy`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from chaos.cli.shared import State, app, console
+from chaos.progress import TerminalProgress
+
+
+@app.command(epilog="Example: ragquake up, then curl the address that it prints.")
+def up(
+    port: Annotated[
+        list[str] | None, typer.Option("--port", help="PART=NUMBER, e.g. service=8080; others are free ones.")
+    ] = None,
+    state: State = Path(".ragquake"),
+) -> None:
+    """Start the stack and leave it running, to try things by hand; `ragquake down` stops it."""
+    from chaos.stack.ports import parse_ports
+    from chaos.stack.up import up as bring_up
+
+    progress = TerminalProgress(console)
+    try:
+        result = bring_up(state, ports=parse_ports(port or ()), on_progress=progress.step)
+    finally:
+        progress.close()
+    console.print(escape(result.sentence()), highlight=False)
+
+
+@app.command()
+def down(state: State = Path(".ragquake")) -> None:
+    """Stop the stack that `ragquake up` started."""
+    from chaos.stack.up import down as bring_down
+
+    console.print(escape(bring_down(state).sentence()), highlight=False)
+
+
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+)
+def proxy(context: typer.Context) -> None:
+    """Run the built-in fault proxy (Toxiproxy's API); see ragquake proxy --help."""
+    from chaos.proxy.__main__ import main as proxy_main
+
+    proxy_main(context.args)
