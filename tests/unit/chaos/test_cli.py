@@ -1,0 +1,96 @@
+"""The command's manners: what is wrong is said in a sentence, with the exit code that scripts rely on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from chaos import cli
+from chaos.exit_codes import ExitCode
+
+
+@pytest.fixture
+def ragquake(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """Runs the command in this process; returns its exit code and what it said on both channels."""
+
+    def run(*arguments: str | Path) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["ragquake", *map(str, arguments)])
+        monkeypatch.setenv("COLUMNS", "200")
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        said = capsys.readouterr()
+        return int(ended.value.code or 0), said.out, said.err
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["run", "spkie"], "did you mean spike"),
+        (["run"], "Missing argument"),
+        (["run", "spike", "--bogus"], "bogus"),
+        (["run", "spike", "--dry-run", "--set", "load.rate"], "KEY=VALUE"),
+        (["nosuch"], "nosuch"),
+        (["list", "things"], "experiments, faults"),
+        (["explain", "latncy"], "latncy"),
+        (["evaluate", "nowhere"], "not a bundle"),
+        (["rollback", "nowhere"], "not a bundle"),
+        (["validate", "nowhere.yaml"], "no such file"),
+        (["up", "--port", "service"], "PART=NUMBER"),
+        (
+            ["breaking-point", "spike", "--over", "x.y", "--from", "0ms", "--to", "1s"],
+            "slow-vector-db",
+        ),
+    ],
+)
+def test_a_wrong_command_line_is_exit_2_and_a_sentence(ragquake, arguments: list[str], said: str) -> None:
+    """Nobody sees a traceback for a typo."""
+    code, out, err = ragquake(*arguments)
+
+    assert code == ExitCode.USAGE
+    assert said in err
+    assert "Traceback" not in out + err
+
+
+def test_a_dry_run_checks_everything_and_starts_nothing(ragquake, tmp_path: Path) -> None:
+    """The plan is shown; no bundle appears."""
+    code, out, _ = ragquake("run", "spike", "--dry-run", "--runs", tmp_path / "runs")
+
+    assert code == ExitCode.PASSED
+    assert "recovery" in out
+    assert not (tmp_path / "runs").exists()
+
+
+def test_machines_get_json(ragquake) -> None:
+    """`--json` prints one document and nothing else."""
+    _, listed, _ = ragquake("list", "--json")
+    _, faults, _ = ragquake("list", "faults", "--json")
+
+    assert {"spike", "steady", "vector-db-down"} <= {row["name"] for row in json.loads(listed)}
+    assert {"latency", "down"} <= {row["kind"] for row in json.loads(faults)}
+
+
+def test_every_kind_of_fault_is_explained(ragquake) -> None:
+    """What can be declared can be looked up, with its parameters."""
+    for row in json.loads(ragquake("list", "faults", "--json")[1]):
+        code, out, _ = ragquake("explain", row["kind"])
+        assert code == ExitCode.PASSED
+        assert "parameters:" in out
+
+
+def test_an_unforeseen_error_is_a_sentence_too(ragquake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bug in ragquake says so, without a traceback, and as a failure of the harness."""
+    monkeypatch.delenv("RAGQUAKE_DEBUG", raising=False)
+
+    def broken() -> None:
+        raise ZeroDivisionError("by nothing")
+
+    monkeypatch.setattr("chaos.catalogue.experiment_rows", broken)
+    code, _, err = ragquake("list")
+
+    assert code == ExitCode.ENVIRONMENT
+    assert "by nothing" in err
+    assert "Traceback" not in err
