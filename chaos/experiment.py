@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from chaos.faults import Fault, parse_fault
+from chaos.journeys_folder import known_journeys
 from chaos.overrides import apply_override
 from slo import assertions, objectives
 from slo.documents import Document, DocumentError, did_you_mean, explain, read_document
@@ -212,6 +213,7 @@ def load_experiment(path: Path, overrides: Sequence[str] = ()) -> LoadedExperime
     except ValidationError as error:
         raise DocumentError(document.problems_of(error, Experiment)) from None
     faults, problems = _parse_faults(document, experiment)
+    problems += _check_journeys(document, experiment)
     problems += _check_phases(document, experiment)
     problems += _check_assertions(document, experiment)
     judged_by, more = _load_objectives(document, experiment)
@@ -233,6 +235,18 @@ def _parse_faults(document: Document, experiment: Experiment) -> tuple[dict[str,
         except ValueError as error:
             problems.append(document.problem(("faults", name, "kind"), str(error)))
     return faults, problems
+
+
+def _check_journeys(document: Document, experiment: Experiment) -> list[str]:
+    known = known_journeys()
+    return [
+        document.problem(
+            ("load", "journeys", name),
+            f"no journey is called {name!r}{did_you_mean(name, known)}; allowed: {', '.join(known)}",
+        )
+        for name in experiment.load.journeys
+        if name not in known
+    ]
 
 
 def _check_phases(document: Document, experiment: Experiment) -> list[str]:

@@ -6,7 +6,6 @@ that a slow import is not counted as a late arrival.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from typing import Any
 from chaos.clock import Clock
 from chaos.errors import EnvironmentFailure
 from chaos.experiment import LoadedExperiment
+from chaos.journeys_folder import journeys_folder
 
 PLAN_VARIABLE = "RAGQUAKE_JOURNEYS_PLAN"
 READY_TIMEOUT_S = 60.0
@@ -113,10 +113,7 @@ class JourneysProcess:
 
 def command(target: str) -> list[str]:
     """Locust, headless and quiet, on this package's locustfile."""
-    spec = importlib.util.find_spec("journeys")
-    if spec is None or not spec.submodule_search_locations:
-        raise EnvironmentFailure("the package journeys is not installed; run make setup")
-    locustfile = Path(next(iter(spec.submodule_search_locations))) / "locustfile.py"
+    locustfile = journeys_folder() / "locustfile.py"
     options = ["--headless", "--users", "1", "--spawn-rate", "1", "--only-summary", "--loglevel", "WARNING"]
     return [sys.executable, "-m", "locust", "-f", str(locustfile), "--host", target, *options]
 

@@ -71,6 +71,7 @@ def test_every_bundled_experiment_is_valid_and_named_as_its_file(path: Path) -> 
         ("rate: 10x", "rate: infx", "not a rate"),
         ("baseline_rate: 2/s", "baseline_rate: 1000000/s", "out of range"),
         ("journeys: {ask: 1}", "journeys: {}", "at least 1"),
+        ("journeys: {ask: 1}", "journeys: {asks: 1}", "did you mean ask"),
         ("kind: latency", "kind: latncy", "latency"),
         ("latency: 2s", "latncy: 2s", "latncy"),
         ("on: vector_db", "on: vectordb", "vector_db"),
