@@ -1,4 +1,4 @@
-"""A journey's file is named as the journey: experiments are checked by the files, without importing Locust."""
+"""A journey's file is named as the journey: experiments are checked by the files, Locust stays out."""
 
 from __future__ import annotations
 
