@@ -75,7 +75,7 @@ class Fault(BaseModel, ABC):
         """Data enough for anyone to undo it: see `chaos.undo`."""
 
     def expects(self) -> Mapping[str, Any] | None:
-        """How to see on the traces that it bit; `None` when it need not show there."""
+        """How to see on the traces that it bit; `None` when that cannot be said: no run passes on it then."""
         return None
 
     @abstractmethod

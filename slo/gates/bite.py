@@ -44,7 +44,10 @@ def _bite(fault: PlannedFault, evidence: Evidence) -> Bite:
     if fault.injected_s is None:
         return Bite(verdict="inconclusive", message="it was never injected")
     if not fault.expects:
-        return Bite(verdict="pass", message="it need not show on the traces")
+        return Bite(
+            verdict="inconclusive",
+            message="nothing says how it would show on the traces, so nobody knows whether it bit",
+        )
     segment = str(fault.expects.get("segment"))
     if segment not in evidence.segments:
         return Bite(verdict="inconclusive", message=f"it expects to show on {segment!r}, which is no segment")

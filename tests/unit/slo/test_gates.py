@@ -140,6 +140,15 @@ def test_an_assertion_without_anything_to_test_proves_nothing(steady, judge):
     assert verdict.verdict == "inconclusive"
 
 
+def test_a_fault_that_cannot_show_proves_nothing(healthy, judge):
+    """Where nothing says how a fault would be seen, nobody knows whether it bit, and that is not a pass."""
+    planned = next(entry for entry in healthy.journal if entry["event"] == "run.planned")
+    planned["faults"]["slow"]["expects"] = {}
+    verdict = judge(healthy)
+    assert gates(verdict)["bite"].verdict == "inconclusive"
+    assert verdict.verdict == "inconclusive"
+
+
 def test_two_spans_are_chance_and_three_are_a_bite(healthy, judge):
     """A fault is proved by several calls, not by one that happened to be slow."""
     met = [one for one in healthy.spans if one["segment"] == "search" and 35 <= one["at_s"] < 65]
