@@ -18,7 +18,7 @@ SAMPLE = Path(__file__).parents[1] / "unit" / "slo" / "report" / "conftest.py"
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH"),
+    pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH: apt-get install chromium (CI does)"),
 ]
 
 
