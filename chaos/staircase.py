@@ -98,7 +98,7 @@ def derive_staircase(
         "faults": faults,
         "phases": phases,
         "objectives": "objectives.yaml",
-        "assertions": [{"every_degraded_answer_says_so": {}}],
+        "assertions": [],
     }
     base.pop("negative_control", None)
     folder.mkdir(parents=True, exist_ok=True)

@@ -15,7 +15,7 @@ from console import say
 
 
 def provide(root: Path) -> None:
-    say("index", "looking after the search index (the first time: two minutes or so on two cores)")
+    say("index", "looking after the search index (the first time: about a minute on two cores)")
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     subprocess.run(
         [root / ".venv" / "bin" / "python", "-m", "rag_service.ingest", "--out", ".ragquake/index"],
