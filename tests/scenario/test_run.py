@@ -143,7 +143,7 @@ def test_a_killed_runner_leaves_a_bundle_that_proves_nothing(disturbed: Disturbe
     disturbed.process.kill()
     disturbed.process.wait()
     end_s = time.monotonic() + 15
-    while disturbed.left_running() and time.monotonic() < end_s:
+    while (disturbed.left_running() or outstanding_undos(disturbed.journal())) and time.monotonic() < end_s:
         time.sleep(0.2)
 
     assert disturbed.left_running() == []
