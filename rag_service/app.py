@@ -28,11 +28,10 @@ from rag_service.resilience.retrying import RetryPolicy
 from rag_service.segments import generator, vectors
 from rag_service.segments.batching import BatchPolicy, MicroBatcher, Vectors
 from rag_service.segments.context import ContextBuilder, TokenCounter
-from rag_service.segments.documents import Documents
 from rag_service.segments.embedder import Embedder
 from rag_service.segments.generator import GenerationPolicy, Generator
 from rag_service.segments.http import Endpoint, make_client
-from rag_service.segments.lexical import LexicalIndex
+from rag_service.segments.live_corpus import Corpus, CorpusWatch, LiveCorpus
 from rag_service.segments.retrieval import Retriever
 from rag_service.segments.vectors import VectorSearch
 from rag_service.settings import Settings
@@ -59,8 +58,7 @@ class Model(Protocol):
 class Parts:
     """What is loaded before the app is made, or replaced in tests."""
 
-    documents: Documents
-    lexical: LexicalIndex
+    corpus: Corpus
     model: Model
     tokenizer_file: Path
     exporters: Exporters
@@ -76,6 +74,7 @@ class _Builder:
         self.parts = parts
         self.telemetry = telemetry
         self.on = settings.protected
+        self.live = LiveCorpus(parts.corpus)
         self.breakers: list[Breaker] = []
         self.clients: list[httpx.AsyncClient] = []
 
@@ -145,13 +144,10 @@ class _Builder:
             client,
             endpoint,
             guard,
-            stamp=self.parts.documents.stamp,
             attempt_s=search.attempt_s if self.on else _OFF_TIMEOUT_S,
             tracer=self.telemetry.tracer,
         )
-        return Retriever(
-            self.parts.documents, self.parts.lexical, vector_search, tracer=self.telemetry.tracer
-        )
+        return Retriever(self.live, vector_search, tracer=self.telemetry.tracer)
 
     def generator(self) -> Generator:
         settings, generate = self.settings, self.settings.generate
@@ -188,7 +184,6 @@ class _Builder:
     def context(self) -> ContextBuilder:
         context = self.settings.context
         return ContextBuilder(
-            self.parts.documents,
             TokenCounter(self.parts.tokenizer_file),
             max_documents=context.max_documents,
             max_tokens=context.max_tokens,
@@ -218,12 +213,17 @@ def create_app(settings: Settings, parts: Parts) -> FastAPI:
 
     def readiness() -> Readiness:
         waiting_for = () if parts.model.ready else ("embedder",)
-        return Readiness(waiting_for, repr(parts.model.failure) if parts.model.failure else None)
+        return Readiness(
+            waiting_for, repr(parts.model.failure) if parts.model.failure else None, live=builder.live
+        )
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        watch = CorpusWatch(builder.live, settings.index_dir, every_s=settings.corpus_poll_s)
+        watching = asyncio.create_task(watch.run(), name="corpus watch")
         await asyncio.gather(*(_warm(client) for client in builder.clients))
         yield
+        watching.cancel()
         for client in builder.clients:
             await client.aclose()
         telemetry.shutdown(limit_s=2.0)

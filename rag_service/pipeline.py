@@ -18,7 +18,7 @@ from rag_service.errors import DeadlineExceeded, Overloaded, RagError
 from rag_service.resilience.deadline import Clock, current_deadline
 from rag_service.segments.batching import Embedding
 from rag_service.segments.context import ContextBuilder, Passage, Prompt
-from rag_service.segments.documents import Scored
+from rag_service.segments.documents import Hit
 from rag_service.segments.embedder import Embedder
 from rag_service.segments.extractive import extract
 from rag_service.segments.generator import Generator
@@ -152,7 +152,7 @@ class Pipeline:
 
     async def _retrieve(
         self, question: Question, embedding: Embedding | None, progress: _Progress
-    ) -> tuple[Scored, ...]:
+    ) -> tuple[Hit, ...]:
         vector = embedding.vector if embedding else None
         found = await self._retriever.retrieve(
             question.text, vector, question.top_k, tolerant=progress.tolerant

@@ -105,6 +105,7 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
     index_dir: Path = Path(".ragquake/index")
+    corpus_poll_s: Seconds = 2.0
     vector_db_url: Annotated[str, Field(pattern=r"^https?://[^/]+/?$")] = "http://127.0.0.1:8091"
     vector_db_address: Annotated[str, Field(pattern=r"^.+:\d+$")] = "127.0.0.1:8091"
     llm_url: Annotated[str, Field(pattern=r"^https?://.+/v1/?$")] = "http://127.0.0.1:8092/v1"

@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from rag_service.api.admission import Admission
 from rag_service.resilience.breaker import Breaker, State
+from rag_service.segments.live_corpus import LiveCorpus
 from rag_service.telemetry.metrics import BreakerReading, Metrics
 from rag_service.telemetry.tracing import Telemetry
 
@@ -23,6 +24,7 @@ class Readiness:
 
     waiting_for: tuple[str, ...]
     failure: str | None
+    live: LiveCorpus | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,12 @@ class Operations:
             "waiting_for": list(now.waiting_for),
             "degraded": degraded,
         }
+        if now.live is not None:
+            corpus = now.live.current
+            body["corpus"] = {"stamp": corpus.stamp, "documents": len(corpus.documents)}
+            if now.live.problem:
+                body["corpus"]["problem"] = now.live.problem
+                degraded.append("corpus")
         if now.failure:
             body["failure"] = now.failure
         return JSONResponse(body, 503 if now.waiting_for else 200)

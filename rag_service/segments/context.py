@@ -14,7 +14,7 @@ from pathlib import Path
 from opentelemetry.trace import Tracer
 from tokenizers import Tokenizer
 
-from rag_service.segments.documents import Document, Documents, Scored
+from rag_service.segments.documents import Document, Hit
 from rag_service.telemetry import names
 from rag_service.telemetry.tracing import segment
 
@@ -76,26 +76,22 @@ class ContextBuilder:
 
     def __init__(
         self,
-        documents: Documents,
         counter: TokenCounter,
         *,
         max_documents: int,
         max_tokens: int,
         tracer: Tracer,
     ) -> None:
-        self._documents = documents
         self._counter = counter
         self._max_documents = max_documents
         self._tokens_each = max_tokens // max_documents
         self._tracer = tracer
-        self._trimmed: OrderedDict[str, Trimmed] = OrderedDict()
+        self._trimmed: OrderedDict[Document, Trimmed] = OrderedDict()
 
-    def build(self, question: str, hits: tuple[Scored, ...]) -> Prompt:
+    def build(self, question: str, hits: tuple[Hit, ...]) -> Prompt:
         """The prompt over the best of `hits`."""
         with segment(self._tracer, "context", {names.CONTEXT_DOCUMENT_IN: len(hits)}) as span:
-            passages = tuple(
-                self._passage(self._documents[hit.id], hit.score) for hit in hits[: self._max_documents]
-            )
+            passages = tuple(self._passage(hit.document, hit.score) for hit in hits[: self._max_documents])
             parts = [f"[{n}] {p.title}\n{p.text}" for n, p in enumerate(passages, start=1)]
             user = "Context:\n" + "\n\n".join(parts) + f"\n\nQuestion: {question}"
             tokens = sum(passage.tokens for passage in passages)
@@ -104,12 +100,12 @@ class ContextBuilder:
             return Prompt(_INSTRUCTIONS, user, passages, tokens)
 
     def _passage(self, document: Document, score: float) -> Passage:
-        trimmed = self._trimmed.get(document.id)
+        trimmed = self._trimmed.get(document)
         if trimmed is None:
             trimmed = self._counter.trim(document.text, self._tokens_each)
-            self._trimmed[document.id] = trimmed
+            self._trimmed[document] = trimmed
             if len(self._trimmed) > _KEPT_TEXTS:
                 self._trimmed.popitem(last=False)
         else:
-            self._trimmed.move_to_end(document.id)
+            self._trimmed.move_to_end(document)
         return Passage(document.id, document.title, score, trimmed.text, trimmed.tokens)

@@ -17,8 +17,8 @@ from opentelemetry.trace import Tracer
 from opentelemetry.util.types import AttributeValue
 
 from rag_service.errors import RagError
-from rag_service.segments.documents import COLLECTION, Documents, Scored
-from rag_service.segments.lexical import LexicalIndex
+from rag_service.segments.documents import COLLECTION, Hit, Scored
+from rag_service.segments.live_corpus import LiveCorpus
 from rag_service.segments.vectors import VectorSearch
 from rag_service.telemetry import names
 from rag_service.telemetry.tracing import segment
@@ -30,9 +30,10 @@ _LEG_DEPTH = 3
 
 @dataclass(frozen=True, slots=True)
 class Retrieved:
-    """What was found, best first, and how the legs did."""
+    """What was found, best first, in the corpus with that stamp, and how the legs did."""
 
-    hits: tuple[Scored, ...]
+    hits: tuple[Hit, ...]
+    stamp: str
     legs: tuple[str, ...]
     vector_error: RagError | None
 
@@ -50,11 +51,8 @@ def fuse(legs: Mapping[str, tuple[Scored, ...]], top_k: int) -> tuple[Scored, ..
 class Retriever:
     """Asks both legs and says which of them answered."""
 
-    def __init__(
-        self, documents: Documents, lexical: LexicalIndex, vectors: VectorSearch, *, tracer: Tracer
-    ) -> None:
-        self._documents = documents
-        self._lexical = lexical
+    def __init__(self, live: LiveCorpus, vectors: VectorSearch, *, tracer: Tracer) -> None:
+        self._live = live
         self._vectors = vectors
         self._tracer = tracer
 
@@ -65,6 +63,8 @@ class Retriever:
 
         A vector leg that fails is reported in the result when `tolerant`, else its error is raised.
         """
+        corpus = self._live.current
+        documents = corpus.documents
         attributes: dict[str, AttributeValue] = {
             names.OPERATION: "retrieval",
             names.DATA_SOURCE: COLLECTION,
@@ -74,14 +74,14 @@ class Retriever:
             depth = top_k * _LEG_DEPTH
             searching = None
             if vector is not None:
-                searching = asyncio.ensure_future(self._vectors.search(vector, depth))
+                searching = asyncio.ensure_future(self._vectors.search(vector, depth, corpus.stamp))
                 await asyncio.sleep(0)  # let the request leave before BM25 takes the loop
             legs: dict[str, tuple[Scored, ...]] = {}
             error: RagError | None = None
             try:
-                lexical = self._lexical.search(question, depth)
+                lexical = corpus.lexical.search(question, depth)
                 if searching is not None:
-                    legs["vector"] = tuple(hit for hit in await searching if hit.id in self._documents)
+                    legs["vector"] = tuple(hit for hit in await searching if hit.id in documents)
             except RagError as lost:
                 if not tolerant:
                     raise
@@ -90,9 +90,10 @@ class Retriever:
                 if searching is not None:
                     searching.cancel()
             legs["lexical"] = lexical
-            found = Retrieved(fuse(legs, top_k), tuple(leg for leg, hits in legs.items() if hits), error)
+            hits = tuple(Hit(documents[one.id], one.score) for one in fuse(legs, top_k))
+            found = Retrieved(hits, corpus.stamp, tuple(leg for leg in legs if legs[leg]), error)
             span.set_attribute(names.LEGS, found.legs)
-            span.set_attribute(names.DOCUMENT_IDS, [hit.id for hit in found.hits])
+            span.set_attribute(names.DOCUMENT_IDS, [hit.document.id for hit in found.hits])
             span.set_attribute(names.DOCUMENT_SCORES, [round(hit.score, 6) for hit in found.hits])
             if error is not None:
                 span.set_attribute(names.ERROR_TYPE, error.reason)

@@ -40,6 +40,7 @@ class _Found(BaseModel):
 class _Query:
     vector: npt.NDArray[np.float32]
     k: int
+    stamp: str
 
 
 class VectorSearch:
@@ -51,13 +52,11 @@ class VectorSearch:
         endpoint: Endpoint,
         guard: Guard,
         *,
-        stamp: str,
         attempt_s: float,
         tracer: Tracer,
     ) -> None:
         self._client = client
         self._guard = guard
-        self._stamp = stamp
         self._attempt_s = attempt_s
         self._tracer = tracer
         self._attributes = endpoint.attributes() | {
@@ -66,9 +65,9 @@ class VectorSearch:
             names.DB_OPERATION: "search",
         }
 
-    async def search(self, vector: npt.NDArray[np.float32], k: int) -> tuple[Scored, ...]:
-        """The `k` nearest documents, best first. Raises RagError."""
-        query = _Query(vector, k)
+    async def search(self, vector: npt.NDArray[np.float32], k: int, stamp: str) -> tuple[Scored, ...]:
+        """The `k` nearest documents of the index with that stamp, best first. Raises RagError."""
+        query = _Query(vector, k, stamp)
 
         async def attempt(attempt: Attempt) -> tuple[Scored, ...]:
             return await self._attempt(query, attempt.number)
@@ -90,16 +89,16 @@ class VectorSearch:
             if response.status_code != 200:
                 span.set_attribute(names.DB_STATUS, str(response.status_code))
                 raise BadStatus(NAME, response.status_code, response.text)
-            return self._read(response.content)
+            return self._read(response.content, query.stamp)
 
-    def _read(self, body: bytes) -> tuple[Scored, ...]:
+    def _read(self, body: bytes, stamp: str) -> tuple[Scored, ...]:
         try:
             found = _Found.model_validate_json(body)
         except ValidationError as error:
             raise BadResponse(NAME, f"not a search result: {error.errors()[0]['msg']}") from error
         if len(found.results) != 1:
             raise BadResponse(NAME, f"{len(found.results)} results for 1 vector")
-        if found.stamp != self._stamp:
-            detail = f"the index has stamp {found.stamp:.12}, the service loaded {self._stamp:.12}"
+        if found.stamp != stamp:
+            detail = f"the index has stamp {found.stamp:.12}, the service loaded {stamp:.12}"
             raise BadResponse(NAME, detail, reason="stamp_mismatch")
         return tuple(Scored(hit.id, hit.score) for hit in found.results[0])

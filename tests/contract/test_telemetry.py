@@ -20,7 +20,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from rag_service.app import Parts, create_app
 from rag_service.segments.documents import Document, Documents
-from rag_service.segments.lexical import LexicalIndex
+from rag_service.segments.live_corpus import Corpus
 from rag_service.settings import Settings
 from rag_service.telemetry.tracing import Exporters
 
@@ -112,8 +112,7 @@ class _Service:
         self.logs = InMemoryLogRecordExporter()
         documents = Documents((Document("a", "os.rename", "Rename the file src to dst."),), "stamp")
         parts = Parts(
-            documents=documents,
-            lexical=LexicalIndex(documents),
+            corpus=Corpus.of(documents),
             model=_Model(),
             tokenizer_file=get_model_path() / "tokenizer.json",
             exporters=Exporters(self.spans, self.logs),

@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from rag_service.app import Parts, create_app
 from rag_service.segments.documents import Document, Documents
-from rag_service.segments.lexical import LexicalIndex
+from rag_service.segments.live_corpus import Corpus
 from rag_service.settings import Settings
 from rag_service.telemetry.tracing import Exporters
 
@@ -165,8 +165,7 @@ class Service:
         self.spans = InMemorySpanExporter()
         self.logs = InMemoryLogRecordExporter()
         parts = Parts(
-            documents=documents,
-            lexical=LexicalIndex(documents),
+            corpus=Corpus.of(documents),
             model=FakeModel(),
             tokenizer_file=get_model_path() / "tokenizer.json",
             exporters=Exporters(self.spans, self.logs),

