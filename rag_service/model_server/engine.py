@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from itertools import count
 
@@ -26,6 +26,7 @@ class Engine:
         self._pace = pace
         self._numbers = count(1)
         self._admissions: dict[int, asyncio.Future[None]] = {}
+        self.received = 0
         self.prompt_tokens = 0
         self.generation_tokens = 0
         self.finished: Counter[str] = Counter({"stop": 0, "length": 0, "abort": 0})
@@ -52,18 +53,30 @@ class Engine:
                 if not waiter.done():  # cancelled in this very tick: its own `finally` passes the place on
                     waiter.set_result(None)
 
-    async def tokens(self, completion: Completion) -> AsyncGenerator[str, None]:
-        """The tokens of a completion, each when it is due."""
+    async def tokens(
+        self, completion: Completion, before: Callable[[int], Awaitable[None]] | None = None
+    ) -> AsyncGenerator[str, None]:
+        """The tokens of a completion, each when it is due.
+
+        `before` is awaited with each token's position, and once more after the last; the time that it takes
+        shifts everything that follows.
+        """
         loop = asyncio.get_running_loop()
         self.prompt_tokens += completion.prompt_tokens
         due_s = loop.time() + self._pace.first_token_s()
         reason = "abort"
         try:
-            for token in completion.tokens:
+            for position, token in enumerate(completion.tokens):
+                if before is not None:
+                    held_since_s = loop.time()
+                    await before(position)
+                    due_s += loop.time() - held_since_s
                 await asyncio.sleep(max(due_s - loop.time(), 0.0))
                 due_s += self._pace.token_s()
                 self.generation_tokens += 1
                 yield token
+            if before is not None:
+                await before(len(completion.tokens))
             reason = completion.finish_reason
         finally:
             self.finished[reason] += 1

@@ -7,7 +7,9 @@ encoder would otherwise be most of the cost.
 from __future__ import annotations
 
 import json
+import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,20 +18,33 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 DONE = b"data: [DONE]\n\n"
 
 _TOKEN = re.compile(r"\s*\S+")
-FinishReason = Literal["stop", "length"]
+FinishReason = Literal["stop", "length", "abort"]
 
 
 class ApiError(Exception):
     """An error in vLLM's words: `{"error": {"message", "type", "param", "code"}}`."""
 
-    def __init__(self, code: int, kind: str, message: str, param: str | None = None) -> None:
+    def __init__(
+        self,
+        code: int,
+        kind: str,
+        message: str,
+        param: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.kind = kind
         self.param = param
+        self.headers = dict(headers or {})
 
     def body(self) -> dict[str, Any]:
         return {"error": {"message": str(self), "type": self.kind, "param": self.param, "code": self.code}}
+
+
+def retry_after(seconds: float | None) -> dict[str, str]:
+    """The header, in whole seconds as HTTP wants it; none where nothing is said."""
+    return {} if seconds is None else {"Retry-After": str(math.ceil(seconds))}
 
 
 class TextPart(BaseModel):

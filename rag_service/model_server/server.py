@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from uuid import UUID
 
@@ -20,13 +20,16 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from rag_service.model_server import extractive, openai
+from rag_service.model_server.admin import Gate, admin_routes
 from rag_service.model_server.engine import Engine
+from rag_service.model_server.fault_set import FaultSet
+from rag_service.model_server.faults import EndAnswer, Ending, Fault, Wire
 from rag_service.model_server.prompt import parse_prompt
 from rag_service.model_server.scheduler import QueueFull
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 
-_ALLOWED = "POST /v1/chat/completions, GET /v1/models, GET /health, GET /metrics"
+_ALLOWED = "POST /v1/chat/completions, GET /v1/models, GET /health, GET /metrics, /admin/faults, /admin/state"
 _SSE_HEADERS = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
 _JSON_HEADERS = [(b"content-type", b"application/json")]
 
@@ -35,25 +38,35 @@ class ChatCompletions:
     """The endpoint that generates."""
 
     def __init__(
-        self, engine: Engine, model: str, clock: Callable[[], float], new_id: Callable[[], UUID]
+        self,
+        engine: Engine,
+        model: str,
+        clock: Callable[[], float],
+        new_id: Callable[[], UUID],
+        faults: FaultSet,
     ) -> None:
         self._engine = engine
+        self._faults = faults
         self._model = model
         self._clock = clock
         self._new_id = new_id
 
     async def __call__(self, _: Scope, receive: Receive, send: Send) -> None:
+        self._engine.received += 1
         request = openai.parse_request(await _body(receive))
         if request.model != self._model:
             message = f"The model `{request.model}` does not exist."
             raise openai.ApiError(404, "NotFoundError", message, "model")
+        drawn = self._faults.draw()
+        for fault in drawn:
+            if (refusal := fault.refusal()) is not None:
+                raise refusal
         async with _until_hang_up(receive):
             try:
                 async with self._engine.place():
                     completion = openai.complete(request, extractive.answer(parse_prompt(request.question)))
-                    async with aclosing(self._engine.tokens(completion)) as tokens:
-                        answer = self._stream if request.stream else self._whole
-                        await answer(request, completion, tokens, send)
+                    answer = self._stream if request.stream else self._whole
+                    await answer(request, completion, drawn, send)
             except QueueFull as error:
                 raise openai.ApiError(
                     503, "ServiceUnavailableError", f"The server is overloaded: {error}."
@@ -63,36 +76,97 @@ class ChatCompletions:
         self,
         request: openai.ChatRequest,
         completion: openai.Completion,
-        tokens: AsyncIterator[str],
+        faults: tuple[Fault, ...],
         send: Send,
     ) -> None:
         with_usage = request.stream_options is not None and request.stream_options.include_usage
         encoder = openai.ChunkEncoder(self._id(), int(self._clock()), self._model, usage=with_usage)
         await send({"type": "http.response.start", "status": 200, "headers": _SSE_HEADERS})
         opening = encoder.role()
-        async for token in tokens:
-            await send(
-                {"type": "http.response.body", "body": opening + encoder.token(token), "more_body": True}
-            )
-            opening = b""
         usage = encoder.usage(completion.usage) if with_usage else b""
-        ending = opening + encoder.finish(completion.finish_reason) + usage + openai.DONE
-        await send({"type": "http.response.body", "body": ending})
+        ending = encoder.finish(completion.finish_reason) + usage + openai.DONE
+        try:
+            async with aclosing(self._tokens(completion, faults, _Events(send))) as tokens:
+                async for token in tokens:
+                    await _write(send, opening + encoder.token(token))
+                    opening = b""
+        except EndAnswer as ended:
+            if ended.ending is Ending.CUT:
+                await _write(send, opening)
+                return  # a body that is left unfinished closes the connection
+            ending = b"" if ended.ending is Ending.TRUNCATED else encoder.finish("abort") + openai.DONE
+        await send({"type": "http.response.body", "body": opening + ending})
 
     async def _whole(
-        self, _: openai.ChatRequest, completion: openai.Completion, tokens: AsyncIterator[str], send: Send
+        self,
+        _: openai.ChatRequest,
+        completion: openai.Completion,
+        faults: tuple[Fault, ...],
+        send: Send,
     ) -> None:
-        async for _token in tokens:
-            pass
-        body = openai.completion_body(self._id(), int(self._clock()), self._model, completion)
+        said: list[str] = []
+        ended: Ending | None = None
+        try:
+            async with aclosing(self._tokens(completion, faults, _Nothing())) as tokens:
+                async for token in tokens:
+                    said.append(token)
+        except EndAnswer as end:
+            ended = end.ending
+        reason: openai.FinishReason = "abort" if ended is not None else completion.finish_reason
+        spoken = openai.Completion(tuple(said), reason, completion.prompt_tokens)
+        body = json.dumps(
+            openai.completion_body(self._id(), int(self._clock()), self._model, spoken)
+        ).encode()
         await send({"type": "http.response.start", "status": 200, "headers": _JSON_HEADERS})
-        await send({"type": "http.response.body", "body": json.dumps(body).encode()})
+        if ended is Ending.CUT:
+            await _write(send, body[: len(body) // 2])
+            return
+        if ended is Ending.TRUNCATED:
+            body = body[: len(body) // 2]
+        await send({"type": "http.response.body", "body": body})
+
+    def _tokens(
+        self, completion: openai.Completion, faults: tuple[Fault, ...], wire: Wire
+    ) -> AsyncGenerator[str, None]:
+        async def before(position: int) -> None:
+            for fault in faults:
+                await fault.before_token(position, wire)
+
+        return self._engine.tokens(completion, before if faults else None)
 
     def _id(self) -> str:
         return f"chatcmpl-{self._new_id().hex}"
 
 
-def make_app(engine: Engine, model: str, clock: Callable[[], float], new_id: Callable[[], UUID]) -> Starlette:
+class _Events:
+    """A stream, as faults may touch it."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+
+    async def write(self, event: bytes) -> None:
+        await _write(self._send, event)
+
+
+class _Nothing:
+    """An answer in one piece has no place between its tokens."""
+
+    async def write(self, event: bytes) -> None:
+        """Nothing to write to."""
+
+
+async def _write(send: Send, body: bytes) -> None:
+    await send({"type": "http.response.body", "body": body, "more_body": True})
+
+
+def make_app(
+    engine: Engine,
+    model: str,
+    clock: Callable[[], float],
+    new_id: Callable[[], UUID],
+    faults: FaultSet,
+    gate: Gate,
+) -> Starlette:
     """The application: `clock` gives Unix time for `created`, `new_id` names completions."""
     started_s = int(clock())
 
@@ -106,12 +180,13 @@ def make_app(engine: Engine, model: str, clock: Callable[[], float], new_id: Cal
     async def metrics(_: Request) -> Response:
         return PlainTextResponse(render_metrics(engine, model), media_type="text/plain; version=0.0.4")
 
-    chat = ChatCompletions(engine, model, clock, new_id)
+    chat = ChatCompletions(engine, model, clock, new_id, faults)
     routes = [
         Route("/health", health),
         Route("/v1/models", models),
         Route("/metrics", metrics),
         Route("/v1/chat/completions", chat, methods=["POST"]),
+        *admin_routes(engine, faults, gate),
     ]
     return Starlette(
         routes=routes, exception_handlers={openai.ApiError: _on_api_error, HTTPException: _on_http}
@@ -180,7 +255,7 @@ async def _body(receive: Receive) -> bytes:
 
 async def _on_api_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, openai.ApiError)
-    return JSONResponse(error.body(), status_code=error.code)
+    return JSONResponse(error.body(), status_code=error.code, headers=error.headers)
 
 
 async def _on_http(request: Request, error: Exception) -> Response:

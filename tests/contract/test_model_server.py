@@ -47,11 +47,12 @@ def _body(**fields: Any) -> dict[str, Any]:
     return {"model": MODEL, "messages": messages} | fields
 
 
-def _start(*, first_token: str, token: str) -> Iterator[Running]:
+def _start(*, first_token: str, token: str, **more: str) -> Iterator[Running]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
     pace = ["--first-token", first_token, "--token", token, "--max-running", str(MAX_RUNNING), "--seed", "1"]
+    pace += [word for name, value in more.items() for word in (f"--{name.replace('_', '-')}", value)]
     command = [sys.executable, "-m", "rag_service.model_server", "--port", str(port), "--model", MODEL, *pace]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20.0) as client:
@@ -127,6 +128,166 @@ def test_errors_have_vllms_shape(quick: Running) -> None:
 def test_the_served_model_is_listed(quick: Running) -> None:
     """OpenAI clients ask for the list first."""
     assert [card["id"] for card in quick.client.get("/v1/models").json()["data"]] == [MODEL]
+
+
+FAULTS = "/admin/faults"
+
+
+@pytest.fixture
+def faulty(quick: Running) -> Iterator[Callable[..., None]]:
+    """Puts faults into the quick server and takes them out again."""
+
+    def put(*faults: dict[str, Any]) -> None:
+        answer = quick.client.post(FAULTS, json={"faults": list(faults)})
+        assert answer.status_code == 200, answer.text
+
+    yield put
+    assert quick.client.delete(FAULTS).json() == {"faults": []}
+
+
+def _events(running: Running, **fields: Any) -> list[str]:
+    with connect_sse(running.client, "POST", CHAT, json=_body(stream=True, **fields)) as source:
+        return [event.data for event in source.iter_sse()]
+
+
+def _text(events: list[str]) -> str:
+    chunks = [json.loads(event) for event in events if event != "[DONE]"]
+    return "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks)
+
+
+def test_faults_are_read_back_replaced_and_cleared(quick: Running, faulty: Callable[..., None]) -> None:
+    """One set at a time; a set with a mistake changes nothing."""
+    faulty({"kind": "stall", "after_tokens": 5, "probability": 0.5})
+    faulty({"kind": "unavailable", "count": 1})
+    wrong = quick.client.post(FAULTS, json={"faults": [{"kind": "stal"}]})
+    assert (wrong.status_code, wrong.json()["error"]["param"]) == (400, "faults[0].kind")
+    assert [fault["kind"] for fault in quick.client.get(FAULTS).json()["faults"]] == ["unavailable"]
+    assert quick.client.post(CHAT, json=_body()).status_code == 503
+    assert quick.client.post(CHAT, json=_body()).status_code == 200
+    assert quick.client.get(FAULTS).json()["faults"][0]["hits"] == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "retry_after"),
+    [
+        ({"kind": "rate_limited", "retry_after_s": 1.5}, 429, "2"),
+        ({"kind": "rate_limited"}, 429, None),
+        ({"kind": "unavailable"}, 503, None),
+        ({"kind": "unavailable", "retry_after_s": 3.0}, 503, "3"),
+        ({"kind": "context_overflow"}, 400, None),
+    ],
+)
+def test_refusals_take_no_place_and_have_their_status(
+    quick: Running, faulty: Callable[..., None], fault: dict[str, Any], status: int, retry_after: str | None
+) -> None:
+    """The status, the error object, and `Retry-After` in whole seconds, rounded up."""
+    faulty(fault)
+    answer = quick.client.post(CHAT, json=_body(stream=True))
+    assert (answer.status_code, answer.headers.get("retry-after")) == (status, retry_after)
+    assert answer.json()["error"]["code"] == status
+
+
+def test_an_abort_is_dressed_as_success(quick: Running, faulty: Callable[..., None]) -> None:
+    """HTTP 200, two tokens, `finish_reason: abort`, `[DONE]`."""
+    faulty({"kind": "abort", "after_tokens": 2})
+    events = _events(quick)
+    assert events[-1] == "[DONE]"
+    assert json.loads(events[-2])["choices"][0]["finish_reason"] == "abort"
+    assert _text(events) == "Serialize obj"
+    assert quick.client.post(CHAT, json=_body()).json()["choices"][0]["finish_reason"] == "abort"
+
+
+def test_a_truncated_stream_ends_cleanly_without_an_ending(
+    quick: Running, faulty: Callable[..., None]
+) -> None:
+    """The body is whole for HTTP; neither a finish reason nor [DONE] is in it."""
+    faulty({"kind": "truncate", "after_tokens": 3})
+    events = _events(quick)
+    assert _text(events) == "Serialize obj to"
+    assert all(json.loads(event)["choices"][0]["finish_reason"] is None for event in events)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_cut_breaks_the_connection_in_mid_body(
+    quick: Running, faulty: Callable[..., None], stream: bool
+) -> None:
+    """The client sees a body without its end, not a short answer."""
+    faulty({"kind": "cut", "after_tokens": 3})
+    with pytest.raises(httpx.RemoteProtocolError):
+        quick.client.post(CHAT, json=_body(stream=stream))
+    _eventually(lambda: quick.gauge("num_requests_running") == 0, "free")
+
+
+def test_a_malformed_chunk_stands_between_good_ones(quick: Running, faulty: Callable[..., None]) -> None:
+    """One event is no JSON; those after it are."""
+    faulty({"kind": "malformed_chunk", "after_tokens": 3})
+    events = _events(quick)
+    broken = [event for event in events[:-1] if not event.endswith("}")]
+    assert len(broken) == 1 and events[-1] == "[DONE]"
+    with pytest.raises(ValueError, match="Unterminated"):
+        json.loads(broken[0])
+
+
+def test_delays_shift_what_comes_after_them(quick: Running, faulty: Callable[..., None]) -> None:
+    """Slow tokens stay slow to the end: none is caught up with, and the first one keeps its own delay."""
+
+    def answered_in_s() -> float:
+        started_s = time.monotonic()
+        _events(quick)
+        return time.monotonic() - started_s
+
+    faulty({"kind": "slow_first_token", "delay_s": 0.5})
+    assert answered_in_s() >= 0.5
+    faulty({"kind": "slow_tokens", "delay_s": 0.1})
+    assert answered_in_s() >= 0.8, "nine tokens, eight delays"
+
+
+def test_a_stalled_answer_holds_its_place_until_the_client_hangs_up(
+    quick: Running, faulty: Callable[..., None]
+) -> None:
+    """Pings keep coming, tokens do not; clearing the faults does not heal what has stalled."""
+    faulty({"kind": "stall", "after_tokens": 2, "ping_s": 0.02})
+    with quick.client.stream("POST", CHAT, json=_body(stream=True)) as answer:
+        lines = answer.iter_lines()
+        while next(lines) != ": ping":
+            pass
+        quick.client.delete(FAULTS)
+        assert [next(lines) for _ in range(4)].count(": ping") == 2
+        assert quick.client.get("/admin/state").json()["running"] == 1
+    _eventually(lambda: quick.client.get("/admin/state").json()["running"] == 0, "free")
+
+
+def test_a_page_with_a_name_of_its_own_may_not_put_faults_in(quick: Running) -> None:
+    """Loopback is not enough when the Host header names somebody else."""
+    answer = quick.client.get(FAULTS, headers={"Host": "rebound.example"})
+    assert (answer.status_code, answer.json()["error"]["type"]) == (403, "PermissionDeniedError")
+
+
+def test_with_a_token_in_the_environment_every_caller_needs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The token is not on the command line, where every user of the machine could read it."""
+    monkeypatch.setenv("MODEL_SERVER_ADMIN_TOKEN", "secret")
+    for running in _start(first_token="5ms", token="1ms", max_waiting="0"):
+        assert running.client.get(FAULTS).status_code == 401
+        running.client.headers["authorization"] = "Bearer secret"
+        assert running.client.get(FAULTS).json() == {"faults": []}
+        _overflow_and_crash(running)
+
+
+def _overflow_and_crash(running: Running) -> None:
+    """With no place to wait in, a third answer is refused as vLLM refuses; a crash ends the process."""
+    stalled = {"faults": [{"kind": "stall", "after_tokens": 1}]}
+    running.client.post(FAULTS, json=stalled)
+    with (
+        running.client.stream("POST", CHAT, json=_body(stream=True)),
+        running.client.stream("POST", CHAT, json=_body(stream=True)),
+    ):
+        _eventually(lambda: running.gauge("num_requests_running") == MAX_RUNNING, "running")
+        full = running.client.post(CHAT, json=_body())
+    assert (full.status_code, full.json()["error"]["type"]) == (503, "ServiceUnavailableError")
+    running.client.post(FAULTS, json={"faults": [{"kind": "crash", "after_tokens": 1}]})
+    with pytest.raises(httpx.TransportError):
+        running.client.post(CHAT, json=_body(stream=True))
+    assert running.process.wait(10) == -signal.SIGKILL
 
 
 def test_clients_that_hang_up_free_their_slots_and_places(slow: Running) -> None:

@@ -1,0 +1,105 @@
+"""The faults that are in at the moment, replaced as a whole, and the draw of those that one request meets.
+
+Each request draws once, when it arrives, and keeps what it drew: a stalled answer stays stalled when the
+faults are cleared, as a real one would. Draws come from one seeded source, so the same seed and order of
+requests give the same faults.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from pydantic import ValidationError
+
+from rag_service.model_server.faults import Fault, fault_kinds
+from rag_service.model_server.openai import ApiError
+
+MAX_FAULTS = 32
+
+
+@dataclass(slots=True)
+class Armed:
+    """A fault that is in, and on how many requests it has acted."""
+
+    fault: Fault
+    hits: int = 0
+
+    @property
+    def spent(self) -> bool:
+        return self.fault.count is not None and self.hits >= self.fault.count
+
+
+class FaultSet:
+    """What is armed now."""
+
+    def __init__(self, random: Random) -> None:
+        self._random = random
+        self._armed: tuple[Armed, ...] = ()
+
+    @property
+    def armed(self) -> tuple[Armed, ...]:
+        return self._armed
+
+    def replace(self, faults: Sequence[Fault]) -> None:
+        """Put these in, and nothing else; every count starts anew."""
+        self._armed = tuple(Armed(fault) for fault in faults)
+
+    def draw(self) -> tuple[Fault, ...]:
+        """The faults that act on the next request, in the order in which they were given."""
+        drawn = [
+            armed
+            for armed in self._armed
+            if not armed.spent
+            and (armed.fault.probability >= 1.0 or self._random.random() < armed.fault.probability)
+        ]
+        for armed in drawn:
+            armed.hits += 1
+        return tuple(armed.fault for armed in drawn)
+
+
+def parse_faults(body: Any) -> tuple[Fault, ...]:
+    """The faults of `{"faults": [...]}`. Raises ApiError 400: the key, its value, what is allowed."""
+    if not isinstance(body, dict):
+        raise _bad(f'the body is {_short(body)}; send {{"faults": [{{"kind": "stall", "after_tokens": 5}}]}}')
+    unknown = sorted(str(key) for key in body.keys() - {"faults"})
+    if unknown:
+        raise _bad(f"{unknown[0]!r} is not a key; the one key is 'faults'", unknown[0])
+    listed = body.get("faults")
+    if not isinstance(listed, list) or len(listed) > MAX_FAULTS:
+        what = f"a list of {len(listed)}" if isinstance(listed, list) else _short(listed)
+        raise _bad(f"'faults' is {what}; it must be a list of at most {MAX_FAULTS} faults", "faults")
+    return tuple(_parse_fault(item, f"faults[{position}]") for position, item in enumerate(listed))
+
+
+def _parse_fault(item: Any, where: str) -> Fault:
+    kinds = fault_kinds()
+    if not isinstance(item, dict):
+        raise _bad(f"{where} is {_short(item)}; it must be an object with a 'kind'", where)
+    kind = item.get("kind")
+    if not isinstance(kind, str) or kind not in kinds:
+        given = _short(kind) if "kind" in item else "missing"
+        raise _bad(f"{where}.kind is {given}; allowed are {', '.join(kinds)}", f"{where}.kind")
+    try:
+        return kinds[kind].model_validate(item)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        name = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            problem = f" is not a key of {kind!r}; its keys are {', '.join(kinds[kind].model_fields)}"
+        elif first["type"] == "missing":
+            problem = " is missing"
+        else:
+            problem = f" is {_short(first['input'])}: {first['msg']}"
+        raise _bad(f"{where}.{name}{problem}", f"{where}.{name}") from None
+
+
+def _bad(message: str, param: str | None = None) -> ApiError:
+    return ApiError(400, "BadRequestError", message, param)
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:79]}…"

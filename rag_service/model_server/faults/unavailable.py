@@ -1,0 +1,24 @@
+"""A server that cannot serve: 503.
+
+Without `retry_after_s` it is a plain failure; with it, it is an admission reject, which is pushback rather
+than a failure (vLLM's own reject of a full queue is the simulator's `--max-waiting`).
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from rag_service.model_server.faults.fault import Delay, Fault, register
+from rag_service.model_server.openai import ApiError, retry_after
+
+
+@register
+class Unavailable(Fault):
+    """503; `retry_after_s` becomes `Retry-After` in whole seconds, rounded up."""
+
+    kind: Literal["unavailable"]
+    retry_after_s: Delay | None = None
+
+    def refusal(self) -> ApiError:
+        message = "The service is temporarily unavailable."
+        return ApiError(503, "ServiceUnavailableError", message, headers=retry_after(self.retry_after_s))

@@ -1,0 +1,172 @@
+"""Which faults are in is exact, validated and replaced as a whole; who may say so is decided before."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from starlette.requests import Request
+
+from rag_service.model_server.admin import Gate
+from rag_service.model_server.fault_set import MAX_FAULTS, FaultSet, parse_faults
+from rag_service.model_server.faults import fault_kinds
+from rag_service.model_server.openai import ApiError
+
+KINDS = {
+    "abort": {"after_tokens": 3},
+    "context_overflow": {},
+    "crash": {},
+    "cut": {"after_tokens": 3},
+    "malformed_chunk": {"after_tokens": 3},
+    "rate_limited": {"retry_after_s": 1.5},
+    "slow_first_token": {"delay_s": 2},
+    "slow_tokens": {"delay_s": 0.5},
+    "stall": {"after_tokens": 0, "ping_s": 0.1},
+    "truncate": {"after_tokens": 3},
+    "unavailable": {},
+}
+
+
+def _faults(*faults: Any) -> dict[str, Any]:
+    return {"faults": list(faults)}
+
+
+def test_the_kinds_are_those_that_the_plan_names() -> None:
+    """Each file of the package has registered itself, and there is no other."""
+    assert list(fault_kinds()) == sorted(KINDS)
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_every_kind_is_read_back_as_it_was_written(kind: str) -> None:
+    """Parameters, probability and count survive; nothing is converted in silence."""
+    written = {"kind": kind, "probability": 0.25, "count": 3, **KINDS[kind]}
+    (fault,) = parse_faults(_faults(written))
+    assert {key: value for key, value in fault.model_dump().items() if key in written} == written
+
+
+@pytest.mark.parametrize(
+    ("fault", "named"),
+    [
+        ({"kind": "stal", "after_tokens": 5}, ("faults[0].kind", "'stal'", "stall")),
+        ({"after_tokens": 5}, ("faults[0].kind", "missing")),
+        ({"kind": "stall"}, ("faults[0].after_tokens", "missing")),
+        ({"kind": "stall", "after_token": 5, "after_tokens": 5}, ("after_token", "not a key", "ping_s")),
+        ({"kind": "stall", "after_tokens": -1}, ("faults[0].after_tokens", "-1", "0")),
+        ({"kind": "stall", "after_tokens": "5"}, ("faults[0].after_tokens", "'5'", "integer")),
+        ({"kind": "slow_tokens", "delay_s": 601}, ("delay_s", "601", "600")),
+        ({"kind": "slow_tokens", "delay_s": float("nan")}, ("delay_s", "nan")),
+        ({"kind": "unavailable", "probability": 0}, ("probability", "0")),
+        ({"kind": "unavailable", "probability": 1.01}, ("probability", "1.01", "1")),
+        ({"kind": "unavailable", "count": 0}, ("count", "0", "1")),
+        ("stall", ("faults[0]", "'stall'", "object")),
+    ],
+)
+def test_a_wrong_fault_is_refused_with_its_key_its_value_and_what_is_allowed(
+    fault: Any, named: tuple[str, ...]
+) -> None:
+    """A misspelt fault that is ignored would make a test of nothing."""
+    with pytest.raises(ApiError) as refused:
+        parse_faults(_faults(fault))
+    assert refused.value.code == 400
+    assert all(word in str(refused.value) for word in named), str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "body", [None, [], {}, {"faults": {}}, {"faults": [], "fault": 1}, {"faults": [{}] * 33}]
+)
+def test_a_body_of_another_shape_is_refused(body: Any) -> None:
+    """One key, a list, at most 32 faults."""
+    assert MAX_FAULTS == 32
+    with pytest.raises(ApiError):
+        parse_faults(body)
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.floats() | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    )
+)
+def test_no_body_whatever_ends_in_anything_but_faults_or_a_400(body: Any) -> None:
+    """The parser is total."""
+    try:
+        parse_faults(body)
+    except ApiError as error:
+        assert error.code == 400
+
+
+def test_a_count_says_on_how_many_requests_a_fault_acts() -> None:
+    """The third request after a count of two is left in peace, and a replacement counts anew."""
+    faults = FaultSet(Random(1))
+    two = parse_faults(_faults({"kind": "unavailable", "count": 2}))
+    faults.replace(two)
+    assert [len(faults.draw()) for _ in range(4)] == [1, 1, 0, 0]
+    assert faults.armed[0].hits == 2
+    faults.replace(two)
+    assert len(faults.draw()) == 1
+
+
+def test_a_probability_is_drawn_for_each_request_from_the_seed() -> None:
+    """Near its share over many requests, and the same requests again with the same seed."""
+
+    def hits(seed: int) -> list[int]:
+        faults = FaultSet(Random(seed))
+        faults.replace(parse_faults(_faults({"kind": "unavailable", "probability": 0.3})))
+        return [len(faults.draw()) for _ in range(2000)]
+
+    assert hits(1) == hits(1) != hits(2)
+    assert 0.25 < sum(hits(1)) / 2000 < 0.35
+
+
+def test_a_refused_replacement_leaves_what_was_in() -> None:
+    """Parsing comes first, so a set is never half replaced."""
+    faults = FaultSet(Random(1))
+    faults.replace(parse_faults(_faults({"kind": "crash"})))
+    with pytest.raises(ApiError):
+        faults.replace(parse_faults(_faults({"kind": "unavailable"}, {"kind": "nothing"})))
+    assert [armed.fault.kind for armed in faults.armed] == ["crash"]
+
+
+def _request(client: str | None, **headers: str) -> Request:
+    raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+    address = (client, 5000) if client else None
+    return Request({"type": "http", "method": "GET", "path": "/", "headers": raw, "client": address})
+
+
+@pytest.mark.parametrize(
+    ("request_", "allowed"),
+    [
+        (_request("127.0.0.1", host="127.0.0.1:8000"), True),
+        (_request("::1", host="[::1]:8000"), True),
+        (_request("127.0.0.1", host="localhost"), True),
+        (_request("127.0.0.1", host="127.0.0.1:8000", origin="http://localhost:3000"), True),
+        (_request("10.0.0.7", host="127.0.0.1:8000"), False),
+        (_request(None, host="127.0.0.1:8000"), False),
+        (_request("127.0.0.1", host="rebound.example:8000"), False),
+        (_request("127.0.0.1"), False),
+        (_request("127.0.0.1", host="127.0.0.1", origin="http://elsewhere.example"), False),
+    ],
+)
+def test_without_a_token_only_this_machine_under_a_loopback_name_may(
+    request_: Request, allowed: bool
+) -> None:
+    """A page that resolves its own name to loopback comes from loopback too; its Host and Origin tell."""
+    if allowed:
+        Gate().check(request_)
+        return
+    with pytest.raises(ApiError) as refused:
+        Gate().check(request_)
+    assert refused.value.code == 403
+
+
+def test_with_a_token_everybody_must_present_it_and_anybody_who_does_may() -> None:
+    """Loopback is no longer enough, another address is no longer wrong."""
+    gate = Gate("secret")
+    gate.check(_request("10.0.0.7", host="models.example", authorization="Bearer secret"))
+    for headers in ({}, {"authorization": "Bearer wrong"}, {"authorization": "Basic secret"}):
+        with pytest.raises(ApiError) as refused:
+            gate.check(_request("127.0.0.1", host="127.0.0.1", **headers))
+        assert refused.value.code == 401
