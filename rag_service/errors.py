@@ -12,6 +12,7 @@ RagError
     ├── DependencyUnreachable   the connection could not be made; always safe to try again
     ├── ConnectionBroken        the connection ended before the result did
     ├── BadStatus               an HTTP status other than success
+    │   └── Pushback            429, or a 503 of admission control: it works, and asks for less
     ├── BadResponse             a body that breaks the dependency's contract
     └── StreamFailed            a token stream that stalled, was cut or was aborted
 
@@ -31,6 +32,7 @@ __all__ = [
     "DependencyTimeout",
     "DependencyUnreachable",
     "Overloaded",
+    "Pushback",
     "QueueTimeout",
     "RagError",
     "Rejected",
@@ -141,8 +143,24 @@ class BadStatus(DependencyError):
 
     @property
     def blames_dependency(self) -> bool:
-        """5xx is its failure; 4xx is ours, and 429 is pushback, which a breaker must not punish."""
+        """5xx is its failure; 4xx is ours."""
         return self.status >= 500
+
+
+class Pushback(BadStatus):
+    """The dependency works and asks for less; a breaker must not punish it, and a limiter must obey."""
+
+    def __init__(
+        self, dependency: str, status: int, detail: str = "", *, retry_after_s: float | None = None
+    ) -> None:
+        super().__init__(dependency, status, detail)
+        self.reason = "http_429" if status == 429 else "pushback"
+        #: How long it asks to be left alone; None when it does not say.
+        self.retry_after_s = retry_after_s
+
+    @property
+    def blames_dependency(self) -> bool:
+        return False
 
 
 class BadResponse(DependencyError):

@@ -12,6 +12,16 @@ Cancellation: a client that hangs up, a hedge's loser and an outer deadline all 
 A *young* one says nothing, and gives its permit back; an *old* one (at least `slow_call_s`) counts as a
 slow call, or a dependency that hangs past each caller's patience would never open the breaker.
 
+A probe that never reports (a caller that lost its permit, a stream that nobody reads) would keep a
+half-open breaker half-open for ever. So a probe has a lease: afterwards it counts as slow, or as good
+if its first result had come in time, and whatever it reports later changes nothing.
+
+    >>> breaker = Breaker("vector_db")
+    >>> permit = breaker.acquire()
+    >>> permit.succeed()
+    >>> breaker.state.value
+    'closed'
+
 Numbers: 50 % over 10 s, slow-call ratio 80 %, 5 s open ±20 % doubling to 10 s, 3 probes (Resilience4j's
 rules and Polly's times, shortened for a service whose users wait).
 """
@@ -59,6 +69,14 @@ class BreakerPolicy:
     max_open_s: float = 10.0
     open_jitter_ratio: float = 0.2
     probes: int = 3
+    probe_lease_s: float = 10.0
+
+    def __post_init__(self) -> None:
+        if self.probe_lease_s < self.slow_call_s:
+            raise ValueError(
+                f"probe_lease_s {self.probe_lease_s:g} is below slow_call_s {self.slow_call_s:g}, "
+                f"so a probe would be given up before it is slow; raise the lease"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +137,14 @@ class Permit:
         """Give the permit back: this call said nothing about the dependency."""
         self._settle(Verdict.IGNORED)
 
+    def expire(self) -> None:
+        """The lease is over: judge by the first result, or count as slow when there is none."""
+        self._settle(Verdict.SUCCESS)
+
     def _settle(self, verdict: Verdict) -> None:
         if self.verdict is None:
             self.verdict = verdict
-            self._breaker._settle(self._generation, verdict, self.took_s)
+            self._breaker._settle(self, self._generation, verdict, self.took_s)
 
 
 class Breaker(pybreaker.CircuitBreakerListener):  # type: ignore[misc]
@@ -147,7 +169,7 @@ class Breaker(pybreaker.CircuitBreakerListener):  # type: ignore[misc]
         self._since = clock()
         self._reopens_at = 0.0
         self._trips_in_a_row = 0
-        self._probes_out = 0
+        self._probes_out: dict[Permit, float] = {}
         self._probes_ok = 0
         self._cause = "manual"
         self.late_results = 0
@@ -170,10 +192,20 @@ class Breaker(pybreaker.CircuitBreakerListener):  # type: ignore[misc]
                 raise CircuitOpen(self.name, retry_after_s=left_s)
             self._move(self.core.half_open, "open_time_elapsed")
         if self.state is State.HALF_OPEN:
-            if self._probes_out + self._probes_ok >= self.policy.probes:
+            self._expire_probes()
+        if self.state is State.OPEN:
+            raise CircuitOpen(self.name, retry_after_s=self._reopens_at - self.clock())
+        permit = Permit(self, self._generation, self.clock())
+        if self.state is State.HALF_OPEN:
+            if len(self._probes_out) + self._probes_ok >= self.policy.probes:
                 raise CircuitOpen(self.name, retry_after_s=self.policy.slow_call_s)
-            self._probes_out += 1
-        return Permit(self, self._generation, self.clock())
+            self._probes_out[permit] = self.clock() + self.policy.probe_lease_s
+        return permit
+
+    @property
+    def probes_in_flight(self) -> int:
+        """Probes of the present half-open state that have not reported yet."""
+        return len(self._probes_out)
 
     def state_change(self, cb: object, old_state: object, new_state: object) -> None:  # noqa: ARG002
         """pybreaker's listener: sees every transition, also those made by hand on `core`."""
@@ -182,7 +214,8 @@ class Breaker(pybreaker.CircuitBreakerListener):  # type: ignore[misc]
         self._generation += 1
         self._since = self.clock()
         self._window.clear()
-        self._probes_out = self._probes_ok = 0
+        self._probes_out.clear()
+        self._probes_ok = 0
         if new is State.OPEN:
             self._reopens_at = self.clock() + self._open_s()
             self._trips_in_a_row += 1
@@ -207,19 +240,24 @@ class Breaker(pybreaker.CircuitBreakerListener):  # type: ignore[misc]
         finally:
             self._cause = "manual"
 
-    def _settle(self, generation: int, verdict: Verdict, took_s: float) -> None:
+    def _expire_probes(self) -> None:
+        now = self.clock()
+        for permit in [permit for permit, ends in self._probes_out.items() if ends <= now]:
+            permit.expire()
+
+    def _settle(self, permit: Permit, generation: int, verdict: Verdict, took_s: float) -> None:
         if generation != self._generation:  # the result of an old state must not judge the new one
             self.late_results += 1
             return
         slow = took_s >= self.policy.slow_call_s
         if self.state is State.HALF_OPEN:
+            del self._probes_out[permit]
             self._settle_probe(verdict, slow)
         elif verdict is not Verdict.IGNORED:
             self._window.record(failed=verdict is Verdict.FAILURE, slow=slow)
             self._trip_if_bad()
 
     def _settle_probe(self, verdict: Verdict, slow: bool) -> None:
-        self._probes_out -= 1
         if verdict is Verdict.IGNORED:
             return
         if verdict is Verdict.FAILURE or slow:

@@ -1,11 +1,17 @@
-"""How many retries the service as a whole may make: a ratio of its calls, never a count per call.
+"""How many retries (or hedges) the service as a whole may make: a ratio of its calls, never a count per call.
 
 Retries with a count multiply load exactly when a dependency is weakest. A ratio caps the amplification:
 10 % of the calls of the last 10 s, but at least 3 (Envoy: 20 % and 3; Finagle: 20 % over 10 s).
+
+    >>> budget = RetryBudget(ratio=0.1, minimum=1, window_s=10.0, clock=lambda: 0.0)
+    >>> budget.call()
+    >>> budget.take(), budget.take()
+    (True, False)
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
 
 from rag_service.resilience.deadline import Clock
@@ -27,10 +33,16 @@ class RetryBudget:
         self._calls.append(self._clock())
         self._evict()
 
+    @property
+    def remaining(self) -> int:
+        """Retries that may be taken now."""
+        self._evict()
+        allowed = max(self._minimum, math.ceil(self._ratio * len(self._calls)))
+        return max(0, allowed - len(self._retries))
+
     def take(self) -> bool:
         """Take one retry if the budget allows it."""
-        self._evict()
-        if len(self._retries) >= max(self._minimum, self._ratio * len(self._calls)):
+        if self.remaining == 0:
             return False
         self._retries.append(self._clock())
         return True

@@ -4,7 +4,10 @@ tenacity's bare `@retry` never ends and never waits, and `retry_if_not_exception
 cancellation, so every use goes through this one factory: two attempts, only where the error itself says
 that a fresh connection may help (never a timeout, an open circuit or a full bulkhead), a random wait over
 the whole range (so that callers who failed together do not return together), and only while both the
-budget and the caller's deadline allow it.
+budget and the caller's deadline, less what a fallback needs, allow it.
+
+Pushback is repeated only when the peer named a time and that time is short: it is waited for (and a random
+bit more, since everybody was told the same), if at least as much is left for the attempt afterwards.
 """
 
 from __future__ import annotations
@@ -16,18 +19,23 @@ from dataclasses import dataclass
 
 import tenacity
 
-from rag_service.errors import DependencyError
+from rag_service.errors import DependencyError, Pushback
 from rag_service.resilience.budget import RetryBudget
 from rag_service.resilience.deadline import Deadline
 
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """One retry after 20 to 50 ms, within 10 % of all calls."""
+    """One retry after 20 to 50 ms, within 10 % of all calls; `Retry-After` is waited for only when asked to.
+
+    `reserve_s` of the deadline is the fallback's and never spent on waiting.
+    """
 
     attempts: int = 2
     min_wait_s: float = 0.02
     max_wait_s: float = 0.05
+    max_retry_after_s: float = 0.0
+    reserve_s: float = 0.0
 
 
 def retrying(
@@ -41,12 +49,18 @@ def retrying(
     """The loop for one call; the last error is raised as it is."""
 
     def worthwhile(error: BaseException) -> bool:
-        if not (isinstance(error, DependencyError) and error.retryable):
-            return False
-        return deadline.remaining_s() > policy.max_wait_s
+        left_s = deadline.remaining_s() - policy.reserve_s
+        if isinstance(error, Pushback):
+            wait_s = error.retry_after_s
+            if wait_s is None or wait_s > policy.max_retry_after_s:
+                return False
+            return 2.0 * (wait_s + policy.max_wait_s) <= left_s
+        return isinstance(error, DependencyError) and error.retryable and left_s > policy.max_wait_s
 
-    def wait_s(_: tenacity.RetryCallState) -> float:
-        return rng.uniform(policy.min_wait_s, policy.max_wait_s)
+    def wait_s(state: tenacity.RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome else None
+        asked_s = (error.retry_after_s or 0.0) if isinstance(error, Pushback) else 0.0
+        return asked_s + rng.uniform(policy.min_wait_s, policy.max_wait_s)
 
     def exhausted(state: tenacity.RetryCallState) -> bool:
         return state.attempt_number >= policy.attempts or not budget.take()

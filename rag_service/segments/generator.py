@@ -19,9 +19,10 @@ import httpx
 from httpx_sse import EventSource, ServerSentEvent, SSEError
 from opentelemetry.trace import Span, SpanKind, Tracer
 
-from rag_service.errors import BadResponse, BadStatus, ConnectionBroken, DependencyTimeout, StreamFailed
+from rag_service.errors import BadResponse, ConnectionBroken, DependencyTimeout, StreamFailed
 from rag_service.resilience.deadline import Clock, Limit, current_deadline
 from rag_service.resilience.policy import Attempt, Guard
+from rag_service.resilience.pushback import status_error
 from rag_service.resilience.stream import Delta, TokenGuard, Usage
 from rag_service.segments.context import Prompt
 from rag_service.segments.http import Endpoint, translate
@@ -197,7 +198,8 @@ class Generator:
             raise DependencyTimeout(NAME, limit.limit_s, by_deadline=limit.by_deadline) from None
         except httpx.HTTPError as error:
             raise translate(NAME, error) from error
-        raise BadStatus(NAME, response.status_code, detail)
+        retry_after = response.headers.get("retry-after")
+        raise status_error(NAME, response.status_code, retry_after=retry_after, body=detail)
 
 
 async def _deltas(response: httpx.Response) -> AsyncIterator[Delta]:

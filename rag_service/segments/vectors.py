@@ -15,9 +15,10 @@ import numpy.typing as npt
 from opentelemetry.trace import SpanKind, Tracer
 from pydantic import BaseModel, ValidationError
 
-from rag_service.errors import BadResponse, BadStatus, DependencyTimeout
+from rag_service.errors import BadResponse, DependencyTimeout
 from rag_service.resilience.deadline import current_deadline
 from rag_service.resilience.policy import Attempt, Guard
+from rag_service.resilience.pushback import status_error
 from rag_service.segments.documents import COLLECTION, Scored
 from rag_service.segments.http import Endpoint, translate
 from rag_service.telemetry import names
@@ -70,12 +71,14 @@ class VectorSearch:
         query = _Query(vector, k, stamp)
 
         async def attempt(attempt: Attempt) -> tuple[Scored, ...]:
-            return await self._attempt(query, attempt.number)
+            return await self._attempt(query, attempt)
 
         return await self._guard.run(attempt, current_deadline())
 
-    async def _attempt(self, query: _Query, number: int) -> tuple[Scored, ...]:
-        attributes = self._attributes | {names.ATTEMPT: number}
+    async def _attempt(self, query: _Query, attempt: Attempt) -> tuple[Scored, ...]:
+        attributes = self._attributes | {names.ATTEMPT: attempt.number}
+        if attempt.hedge:
+            attributes |= {names.HEDGE: True}
         with segment(self._tracer, f"search {COLLECTION}", attributes, SpanKind.CLIENT) as span:
             limit = current_deadline().limit(self._attempt_s, doing="the vector search")
             body = {"vectors": [[round(x, 6) for x in query.vector.tolist()]], "k": query.k}
@@ -88,7 +91,12 @@ class VectorSearch:
                 raise translate(NAME, error) from error
             if response.status_code != 200:
                 span.set_attribute(names.DB_STATUS, str(response.status_code))
-                raise BadStatus(NAME, response.status_code, response.text)
+                raise status_error(
+                    NAME,
+                    response.status_code,
+                    retry_after=response.headers.get("retry-after"),
+                    body=response.text,
+                )
             return self._read(response.content, query.stamp)
 
     def _read(self, body: bytes, stamp: str) -> tuple[Scored, ...]:

@@ -48,6 +48,7 @@ DB_SYSTEM: Final = "db.system.name"
 DB_COLLECTION: Final = "db.collection.name"
 DB_OPERATION: Final = "db.operation.name"
 DB_STATUS: Final = "db.response.status_code"
+HEDGE: Final = "rag.hedge"
 
 # context
 CONTEXT_DOCUMENT_IN: Final = "rag.context.document.in"
@@ -60,6 +61,7 @@ REQUEST_MAX_TOKENS: Final = "gen_ai.request.max_tokens"
 REQUEST_STREAM: Final = "gen_ai.request.stream"
 INPUT_TOKENS: Final = "gen_ai.usage.input_tokens"
 OUTPUT_TOKENS: Final = "gen_ai.usage.output_tokens"
+LIMITER_LIMIT: Final = "rag.limiter.limit"
 
 # breaker
 POLICY_NAME: Final = "resilience.policy.name"
