@@ -19,7 +19,7 @@ from rag_service.api.admission import Admission
 from rag_service.api.answers import Answers, Patience
 from rag_service.api.operations import Operations, Readiness
 from rag_service.api.routes import add_routes
-from rag_service.pipeline import Pipeline
+from rag_service.pipeline import Brief, Keeping, Pipeline
 from rag_service.resilience.breaker import Breaker, BreakerPolicy, StateChange
 from rag_service.resilience.budget import RetryBudget
 from rag_service.resilience.bulkhead import Bulkhead
@@ -27,6 +27,7 @@ from rag_service.resilience.policy import Guard, Protection
 from rag_service.resilience.retrying import RetryPolicy
 from rag_service.segments import generator, vectors
 from rag_service.segments.batching import BatchPolicy, MicroBatcher, Vectors
+from rag_service.segments.cache import AnswerCache, Bounds
 from rag_service.segments.context import ContextBuilder, TokenCounter
 from rag_service.segments.embedder import Embedder
 from rag_service.segments.generator import GenerationPolicy, Generator
@@ -190,6 +191,15 @@ class _Builder:
             tracer=self.telemetry.tracer,
         )
 
+    def keeping(self) -> Keeping | None:
+        """The answer cache; none where it is never asked."""
+        cache = self.settings.cache
+        if cache.when == "never" or not self.on:
+            return None
+        bounds = Bounds(cache.max_entries, cache.max_bytes, cache.ttl_s)
+        answers = AnswerCache(bounds, min_similarity=cache.min_similarity, clock=time.monotonic)
+        return Keeping(answers, self.settings.llm_model, first=cache.when == "always")
+
 
 async def _warm(client: httpx.AsyncClient) -> None:
     """Pay httpx's lazy imports (some 100 ms) now: in a first search they would pass for a slow vector DB."""
@@ -202,7 +212,13 @@ def create_app(settings: Settings, parts: Parts) -> FastAPI:
     telemetry = Telemetry(parts.exporters)
     builder = _Builder(settings, parts, telemetry)
     pipeline = Pipeline(
-        builder.embedder(), builder.retriever(), builder.context(), builder.generator(), ladder=builder.on
+        builder.embedder(),
+        builder.retriever(),
+        builder.context(),
+        builder.generator(),
+        ladder=builder.on,
+        brief=Brief(settings.context.brief_documents, settings.generate.brief_max_tokens),
+        keeping=builder.keeping(),
     )
     metrics = Metrics()
     admission = Admission(

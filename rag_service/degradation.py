@@ -1,14 +1,15 @@
 """The fallback ladder as data: what each kind of answer needs, best first.
 
-A question's answer is the first rung whose needs are still met. Losing something never jumps to code that
-runs only then: the lower rungs are the healthy path with a leg missing. Every answer below `full` names what
-it lost, why, and what stood in for it (design §4), because an undeclared degradation is worse than an error.
+A question's answer is the first rung whose needs are met. Losing something never jumps to code that
+runs only then: the lower rungs are the healthy path with a leg missing, or an answer that the healthy path
+made before. Every answer below `full` names what it lost, why, and what stood in for it (design §4), because
+an undeclared degradation is worse than an error.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from rag_service.errors import RagError
@@ -19,17 +20,25 @@ class Outcome(StrEnum):
 
     FULL = "full"
     DEGRADED = "degraded"
+    CACHED = "cached"
     REFUSED = "refused"
     ERROR = "error"
 
 
 class Need(StrEnum):
-    """Something an answer can stand on."""
+    """Something an answer can stand on. All but the kept answers are there until they are lost."""
 
+    ROOM = "room"
     VECTOR = "vector"
     LEXICAL = "lexical"
     DOCUMENTS = "documents"
     LLM = "llm"
+    SAME_QUESTION = "same_question"
+    ALIKE_QUESTION = "alike_question"
+
+
+#: There only where a look into the cache has found one.
+KEPT: frozenset[Need] = frozenset({Need.SAME_QUESTION, Need.ALIKE_QUESTION})
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,32 +65,50 @@ def _rung(name: str, outcome: Outcome, *needs: Need) -> Rung:
 
 
 LADDER: tuple[Rung, ...] = (
-    _rung("full", Outcome.FULL, Need.VECTOR, Need.LEXICAL, Need.DOCUMENTS, Need.LLM),
+    _rung("full", Outcome.FULL, Need.ROOM, Need.VECTOR, Need.LEXICAL, Need.DOCUMENTS, Need.LLM),
+    _rung("brief", Outcome.DEGRADED, Need.VECTOR, Need.LEXICAL, Need.DOCUMENTS, Need.LLM),
     _rung("lexical", Outcome.DEGRADED, Need.LEXICAL, Need.DOCUMENTS, Need.LLM),
+    _rung("exact_cache", Outcome.CACHED, Need.SAME_QUESTION),
+    _rung("semantic_cache", Outcome.CACHED, Need.ALIKE_QUESTION),
     _rung("extractive", Outcome.DEGRADED, Need.DOCUMENTS),
     _rung("nothing_found", Outcome.DEGRADED, Need.VECTOR, Need.LEXICAL),
     _rung("refusal", Outcome.REFUSED),
 )
 
-#: What stands in for a lost need.
+#: What stands in for a lost need, as long as no kept answer stands in for them all.
 FALLBACKS: dict[Need, str] = {
+    Need.ROOM: "brief",
     Need.VECTOR: "lexical",
     Need.DOCUMENTS: "nothing_found",
     Need.LLM: "extractive",
 }
 
 
-def lose(need: Need, segment: str, error: RagError) -> Loss:
+def lose(need: Need, segment: str, reason: str) -> Loss:
+    """The loss of `need`."""
+    return Loss(need, segment, reason, FALLBACKS[need])
+
+
+def lose_to(error: RagError, need: Need, segment: str) -> Loss:
     """The loss of `need` through `error`."""
-    return Loss(need, segment, error.reason, FALLBACKS[need])
+    return lose(need, segment, error.reason)
 
 
-def nothing_found() -> Loss:
-    """Both legs were asked in vain: a loss too, or an answer from nothing would look whole."""
-    return Loss(Need.DOCUMENTS, "retrieve", "no_documents", FALLBACKS[Need.DOCUMENTS])
+def choose(
+    losses: Iterable[Loss], kept: frozenset[Need] = frozenset(), ladder: tuple[Rung, ...] = LADDER
+) -> Rung:
+    """The best rung that needs nothing of what was lost, nor a kept answer other than those in `kept`."""
+    missing = frozenset(loss.need for loss in losses) | (KEPT - kept)
+    return next(rung for rung in ladder if not rung.needs & missing)
 
 
-def choose(losses: Iterable[Loss], ladder: tuple[Rung, ...] = LADDER) -> Rung:
-    """The best rung that needs nothing of what was lost."""
-    lost = frozenset(loss.need for loss in losses)
-    return next(rung for rung in ladder if not rung.needs & lost)
+def rung_of(need: Need) -> Rung:
+    """The rung that a kept answer makes."""
+    return next(rung for rung in LADDER if need in rung.needs)
+
+
+def labels(losses: Iterable[Loss], rung: Rung) -> tuple[Loss, ...]:
+    """The losses as an answer on `rung` declares them: a kept answer stands in for all of them at once."""
+    if rung.outcome is Outcome.CACHED:
+        return tuple(replace(loss, fallback=rung.name) for loss in losses)
+    return tuple(losses)

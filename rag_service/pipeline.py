@@ -1,62 +1,73 @@
 """How a question becomes an answer: embed → retrieve → context → generate.
 
 `answer` runs up to the first token, the commit point. Until then each loss only chooses a lower rung of the
-ladder (degradation.py); afterwards the stream can only go on or end in an error. With resilience
-off there is no ladder: the first error is the answer.
+ladder (degradation.py); afterwards the stream can only go on or end in an error. Answers that came
+out full are kept, and stand in when no better one can be made. With resilience off there is no ladder: the
+first error is the answer.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
-from rag_service.degradation import Loss, Need, Outcome, Rung, choose, lose, nothing_found
+from rag_service.degradation import Loss, Need, Outcome, Rung, choose, labels, lose, lose_to, rung_of
 from rag_service.errors import DeadlineExceeded, Overloaded, RagError
 from rag_service.resilience.deadline import Clock, current_deadline
 from rag_service.segments.batching import Embedding
-from rag_service.segments.context import ContextBuilder, Passage, Prompt
-from rag_service.segments.documents import Hit
+from rag_service.segments.cache import AnswerCache, Citation, KeptAnswer, Key
+from rag_service.segments.context import ContextBuilder, Prompt
 from rag_service.segments.embedder import Embedder
 from rag_service.segments.extractive import extract
 from rag_service.segments.generator import Generator
-from rag_service.segments.retrieval import Retriever
+from rag_service.segments.retrieval import Retrieved, Retriever
+from rag_service.segments.tokens import FixedText, Recorded, Tokens
 
 _NOTHING_FOUND = "I found nothing about this in the documents."
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked, and how many documents each answer may draw on."""
+    """What is asked, how many documents the answer may draw on, and whether there is room for a long one."""
 
     text: str
     top_k: int
+    pressure: bool = False
 
 
-class Tokens(Protocol):
-    """The text of an answer as it comes. Always close it."""
+@dataclass(frozen=True, slots=True)
+class Brief:
+    """What an answer under pressure is cut to."""
+
+    max_documents: int
+    max_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """The answers kept; with `first` one to the same question is given before anything is asked."""
+
+    cache: AnswerCache
+    model: str
+    first: bool = False
+
+    def key(self, question: Question, stamp: str) -> Key:
+        return Key.of(question.text, question.top_k, stamp, self.model)
+
+
+class Cited(Protocol):
+    """A document that an answer draws on."""
 
     @property
-    def finish_reason(self) -> str | None: ...
-    def __aiter__(self) -> AsyncIterator[str]: ...
-    async def aclose(self) -> None: ...
-
-
-class FixedText:
-    """A text that is whole already, in the shape of a stream."""
-
-    finish_reason: str | None = "stop"
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-
-    async def __aiter__(self) -> AsyncIterator[str]:
-        yield self._text
-
-    async def aclose(self) -> None:
-        """Nothing to hang up on."""
+    def id(self) -> str: ...
+    @property
+    def title(self) -> str: ...
+    @property
+    def score(self) -> float: ...
 
 
 class Timings:
@@ -85,7 +96,7 @@ class Answer:
 
     rung: Rung
     losses: tuple[Loss, ...]
-    passages: tuple[Passage, ...]
+    passages: tuple[Cited, ...]
     tokens: Tokens
     timings: Timings
 
@@ -104,7 +115,15 @@ class _Progress:
     def lost(self, need: Need, segment: str, error: RagError) -> None:
         if not self.tolerant:
             raise error
-        self.losses.append(lose(need, segment, error))
+        self.losses.append(lose_to(error, need, segment))
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """An answer found in the cache, and what it meets."""
+
+    need: Need
+    answer: KeptAnswer
 
 
 class Pipeline:
@@ -118,6 +137,8 @@ class Pipeline:
         generator: Generator,
         *,
         ladder: bool,
+        brief: Brief,
+        keeping: Keeping | None = None,
         clock: Clock = time.monotonic,
     ) -> None:
         self._embedder = embedder
@@ -125,23 +146,36 @@ class Pipeline:
         self._context = context
         self._generator = generator
         self._ladder = ladder
+        self._brief = brief
+        self._keeping = keeping if ladder else None
         self._clock = clock
 
     async def answer(self, question: Question) -> Answer:
         """The answer, with its first token there. Raises RagError where no rung is left."""
         timings = Timings(self._clock)
+        if self._keeping is not None and self._keeping.first:
+            kept = self._keeping.cache.same(self._keeping.key(question, self._retriever.stamp))
+            if kept is not None:
+                return _again(rung_of(Need.SAME_QUESTION), kept, [], timings)
         progress = _Progress(self._ladder)
+        brief = self._brief if question.pressure and self._ladder else None
+        if brief:
+            progress.losses.append(lose(Need.ROOM, "request", "pressure"))
         with timings.step("embed"):
             embedding = await self._embed(question, progress)
         with timings.step("retrieve"):
-            hits = await self._retrieve(question, embedding, progress)
+            found = await self._retrieve(question, embedding, progress)
         with timings.step("context"):
-            prompt = self._context.build(question.text, hits)
+            prompt = self._context.build(question.text, found.hits, brief.max_documents if brief else None)
         with timings.step("first_token"):
-            tokens = await self._generate(prompt, progress) if prompt.passages else None
+            tokens = await self._generate(prompt, brief, progress) if prompt.passages else None
         if tokens is None and current_deadline().remaining_s() <= 0.0:
             raise DeadlineExceeded("finding another way to answer")
-        return self._decide(question, prompt, tokens, progress, timings)
+        rung = choose(progress.losses)
+        if tokens is not None:
+            tokens = self._recorded(tokens, rung, question, embedding, found, prompt)
+            return Answer(rung, tuple(progress.losses), prompt.passages, tokens, timings)
+        return self._stand_in(question, embedding, found, prompt, progress, timings)
 
     async def _embed(self, question: Question, progress: _Progress) -> Embedding | None:
         try:
@@ -152,36 +186,80 @@ class Pipeline:
 
     async def _retrieve(
         self, question: Question, embedding: Embedding | None, progress: _Progress
-    ) -> tuple[Hit, ...]:
+    ) -> Retrieved:
         vector = embedding.vector if embedding else None
         found = await self._retriever.retrieve(
             question.text, vector, question.top_k, tolerant=progress.tolerant
         )
         if found.vector_error is not None:
             progress.lost(Need.VECTOR, "retrieve", found.vector_error)
-        if not found.hits:
-            progress.losses.append(nothing_found())
-        return found.hits
+        if not found.hits:  # a loss too, or an answer from nothing would look whole
+            progress.losses.append(lose(Need.DOCUMENTS, "retrieve", "no_documents"))
+        elif progress.tolerant and embedding and not found.vector_error and "vector" not in found.legs:
+            # the nearest documents always exist: a search that names none has failed, whatever its status
+            progress.losses.append(lose(Need.VECTOR, "retrieve", "empty_result"))
+        return found
 
-    async def _generate(self, prompt: Prompt, progress: _Progress) -> Tokens | None:
+    async def _generate(self, prompt: Prompt, brief: Brief | None, progress: _Progress) -> Tokens | None:
         try:
-            return await self._generator.start(prompt)
+            return await self._generator.start(prompt, max_tokens=brief.max_tokens if brief else None)
         except RagError as error:
             progress.lost(Need.LLM, "generate", error)
             return None
 
-    def _decide(
-        self, question: Question, prompt: Prompt, tokens: Tokens | None, progress: _Progress, timings: Timings
+    def _recorded(
+        self,
+        tokens: Tokens,
+        rung: Rung,
+        question: Question,
+        embedding: Embedding | None,
+        found: Retrieved,
+        prompt: Prompt,
+    ) -> Tokens:
+        """`tokens`, to be kept once they have come to their end: a full answer only."""
+        if self._keeping is None or rung.outcome is not Outcome.FULL or embedding is None:
+            return tokens
+        cited = tuple(Citation(one.id, one.title, one.score) for one in prompt.passages)
+        key = self._keeping.key(question, found.stamp)
+        return Recorded(tokens, partial(_keep, self._keeping.cache, key, embedding, cited))
+
+    def _stand_in(
+        self,
+        question: Question,
+        embedding: Embedding | None,
+        found: Retrieved,
+        prompt: Prompt,
+        progress: _Progress,
+        timings: Timings,
     ) -> Answer:
-        rung = choose(progress.losses)
+        """The best answer that needs no model."""
+        losses = progress.losses
+        if kept := self._look(question, embedding, found.stamp):
+            return _again(choose(losses, frozenset({kept.need})), kept.answer, losses, timings)
+        rung = choose(losses)
         if rung.outcome is Outcome.REFUSED:
-            reasons = ", ".join(f"{loss.segment}: {loss.reason}" for loss in progress.losses)
+            reasons = ", ".join(f"{loss.segment}: {loss.reason}" for loss in losses)
             raise Overloaded(
                 f"no way to answer is left ({reasons})", reason="no_fallback_left", retry_after_s=5.0
             )
-        if rung.name == "extractive":
-            tokens = FixedText(extract(question.text, prompt.passages))
-        elif rung.name == "nothing_found":
-            tokens = FixedText(_NOTHING_FOUND)
-        assert tokens is not None, "a rung that needs the model was chosen without it"
-        return Answer(rung, tuple(progress.losses), prompt.passages, tokens, timings)
+        text = _NOTHING_FOUND if rung.name == "nothing_found" else extract(question.text, prompt.passages)
+        return Answer(rung, tuple(losses), prompt.passages, FixedText(text), timings)
+
+    def _look(self, question: Question, embedding: Embedding | None, stamp: str) -> _Kept | None:
+        """A kept answer: to this very question, else (if it could be embedded) to one that asks the same."""
+        if self._keeping is None:
+            return None
+        cache, key = self._keeping.cache, self._keeping.key(question, stamp)
+        if same := cache.same(key):
+            return _Kept(Need.SAME_QUESTION, same)
+        if embedding is not None and (alike := cache.alike(key, embedding.vector)):
+            return _Kept(Need.ALIKE_QUESTION, alike)
+        return None
+
+
+def _keep(cache: AnswerCache, key: Key, embedding: Embedding, cited: tuple[Citation, ...], text: str) -> None:
+    cache.keep(key, embedding.vector, KeptAnswer(text, cited))
+
+
+def _again(rung: Rung, kept: KeptAnswer, losses: list[Loss], timings: Timings) -> Answer:
+    return Answer(rung, labels(losses, rung), kept.citations, FixedText(kept.text), timings)

@@ -51,6 +51,7 @@ class ContextSettings(_Group):
 
     max_documents: Annotated[int, Field(ge=1, le=20)] = 4
     max_tokens: Annotated[int, Field(ge=32, le=100_000)] = 1024
+    brief_documents: Annotated[int, Field(ge=1, le=20)] = 2
 
 
 class GenerateSettings(_Group):
@@ -61,6 +62,7 @@ class GenerateSettings(_Group):
     token_gap_s: Seconds = 3.0
     attempts: Annotated[int, Field(ge=1, le=5)] = 2
     max_tokens: Annotated[int, Field(ge=1, le=100_000)] = 256
+    brief_max_tokens: Annotated[int, Field(ge=1, le=100_000)] = 96
     max_in_flight: Count = 64
 
 
@@ -86,6 +88,16 @@ class RetrySettings(_Group):
     budget_window_s: Seconds = 10.0
     min_wait_s: Seconds = 0.02
     max_wait_s: Seconds = 0.05
+
+
+class CacheSettings(_Group):
+    """Full answers kept, to stand in when no better one can be made."""
+
+    when: Literal["fallback", "always", "never"] = "fallback"
+    max_entries: Count = 1000
+    max_bytes: Annotated[int, Field(ge=4096, le=2**34)] = 2**24
+    ttl_s: Annotated[float, Field(gt=0.0, le=7 * 86400.0)] = 3600.0
+    min_similarity: Annotated[float, Field(gt=0.0, le=1.0)] = 0.9
 
 
 class AdmissionSettings(_Group):
@@ -124,6 +136,7 @@ class Settings(BaseSettings):
     breaker: BreakerSettings = BreakerSettings()
     retry: RetrySettings = RetrySettings()
     admission: AdmissionSettings = AdmissionSettings()
+    cache: CacheSettings = CacheSettings()
 
     @property
     def protected(self) -> bool:

@@ -88,10 +88,11 @@ class ContextBuilder:
         self._tracer = tracer
         self._trimmed: OrderedDict[Document, Trimmed] = OrderedDict()
 
-    def build(self, question: str, hits: tuple[Hit, ...]) -> Prompt:
-        """The prompt over the best of `hits`."""
+    def build(self, question: str, hits: tuple[Hit, ...], max_documents: int | None = None) -> Prompt:
+        """The prompt over the best of `hits`; `max_documents` can only lower the setting."""
+        most = min(max_documents or self._max_documents, self._max_documents)
         with segment(self._tracer, "context", {names.CONTEXT_DOCUMENT_IN: len(hits)}) as span:
-            passages = tuple(self._passage(hit.document, hit.score) for hit in hits[: self._max_documents])
+            passages = tuple(self._passage(hit.document, hit.score) for hit in hits[:most])
             parts = [f"[{n}] {p.title}\n{p.text}" for n, p in enumerate(passages, start=1)]
             user = "Context:\n" + "\n\n".join(parts) + f"\n\nQuestion: {question}"
             tokens = sum(passage.tokens for passage in passages)

@@ -59,6 +59,10 @@ class TokenStream:
         return self._guard.finish_reason
 
     @property
+    def usage(self) -> Usage | None:
+        return self._guard.usage
+
+    @property
     def tokens(self) -> int:
         return self._guard.tokens
 
@@ -132,18 +136,21 @@ class Generator:
             names.PROVIDER: "vllm",
             names.REQUEST_MODEL: model,
             names.REQUEST_STREAM: True,
-            names.REQUEST_MAX_TOKENS: policy.max_tokens,
         }
 
-    async def start(self, prompt: Prompt) -> TokenStream:
-        """A stream whose first token has arrived. Raises RagError; then nothing has been said yet."""
+    async def start(self, prompt: Prompt, max_tokens: int | None = None) -> TokenStream:
+        """A stream whose first token has arrived. Raises RagError; then nothing has been said yet.
+
+        `max_tokens` can only lower the policy's.
+        """
+        most = min(max_tokens or self._policy.max_tokens, self._policy.max_tokens)
 
         async def attempt(attempt: Attempt) -> TokenStream:
-            return await self._attempt(prompt, attempt)
+            return await self._attempt(prompt, most, attempt)
 
         return await self._guard.run(attempt, current_deadline(), hold=True)
 
-    async def _attempt(self, prompt: Prompt, attempt: Attempt) -> TokenStream:
+    async def _attempt(self, prompt: Prompt, max_tokens: int, attempt: Attempt) -> TokenStream:
         policy = self._policy
         limit = current_deadline().limit(
             policy.first_token_s, doing="waiting for the first token", reserve_s=policy.reserve_s
@@ -151,12 +158,13 @@ class Generator:
         span = self._tracer.start_span(
             f"chat {self._model}",
             kind=SpanKind.CLIENT,
-            attributes=self._attributes | {names.ATTEMPT: attempt.number},
+            attributes=self._attributes
+            | {names.ATTEMPT: attempt.number, names.REQUEST_MAX_TOKENS: max_tokens},
         )
         response: httpx.Response | None = None
         started = self._clock()
         try:
-            response = await self._send(prompt, limit)
+            response = await self._send(prompt, max_tokens, limit)
             tokens = TokenGuard(
                 NAME, _deltas(response), gap_s=policy.token_gap_s, deadline=current_deadline()
             )
@@ -172,14 +180,14 @@ class Generator:
         attempt.first_result()
         return TokenStream(tokens, attempt, response, span)
 
-    async def _send(self, prompt: Prompt, limit: Limit) -> httpx.Response:
+    async def _send(self, prompt: Prompt, max_tokens: int, limit: Limit) -> httpx.Response:
         body = {
             "model": self._model,
             "messages": [
                 {"role": "system", "content": prompt.system},
                 {"role": "user", "content": prompt.user},
             ],
-            "max_tokens": self._policy.max_tokens,
+            "max_tokens": max_tokens,
             "temperature": 0.0,
             "stream": True,
             "stream_options": {"include_usage": True},

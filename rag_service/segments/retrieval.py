@@ -56,6 +56,11 @@ class Retriever:
         self._vectors = vectors
         self._tracer = tracer
 
+    @property
+    def stamp(self) -> str:
+        """Of the corpus that the next question would be answered from."""
+        return self._live.current.stamp
+
     async def retrieve(
         self, question: str, vector: npt.NDArray[np.float32] | None, top_k: int, *, tolerant: bool
     ) -> Retrieved:
