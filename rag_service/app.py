@@ -23,6 +23,10 @@ from rag_service.pipeline import Brief, Keeping, Pipeline
 from rag_service.resilience.breaker import Breaker, BreakerPolicy, StateChange
 from rag_service.resilience.budget import RetryBudget
 from rag_service.resilience.bulkhead import Bulkhead
+from rag_service.resilience.hedge import Delay, FixedDelay, Hedge, RecentQuantile
+from rag_service.resilience.limiter import Bounds as LimiterBounds
+from rag_service.resilience.limiter import Kind as LimiterKind
+from rag_service.resilience.limiter import Limiter, make_limiter
 from rag_service.resilience.policy import Guard, Protection
 from rag_service.resilience.retrying import RetryPolicy
 from rag_service.segments import generator, vectors
@@ -79,7 +83,17 @@ class _Builder:
         self.breakers: list[Breaker] = []
         self.clients: list[httpx.AsyncClient] = []
 
-    def guard(self, name: str, *, slow_call_s: float, attempts: int, max_in_flight: int) -> Guard:
+    def guard(
+        self,
+        name: str,
+        *,
+        slow_call_s: float,
+        attempt_s: float,
+        attempts: int,
+        limit: int | Limiter,
+        max_retry_after_s: float = 0.0,
+        hedge: Hedge | None = None,
+    ) -> Guard:
         if not self.on:
             return Guard(name, None, tracer=self.telemetry.tracer)
         breaker_settings, retry = self.settings.breaker, self.settings.retry
@@ -92,21 +106,44 @@ class _Builder:
             open_s=breaker_settings.open_s,
             max_open_s=breaker_settings.max_open_s,
             probes=breaker_settings.probes,
+            probe_lease_s=max(BreakerPolicy.probe_lease_s, 2.0 * attempt_s, 2.0 * slow_call_s),
         )
         breaker = Breaker(name, policy, rng=random.Random(), on_change=self._breaker_changed)
         self.breakers.append(breaker)
         protection = Protection(
             breaker=breaker,
-            bulkhead=Bulkhead(name, max_in_flight),
-            budget=RetryBudget(
-                ratio=retry.budget_ratio,
-                minimum=retry.budget_minimum,
-                window_s=retry.budget_window_s,
-                clock=time.monotonic,
+            bulkhead=Bulkhead(name, limit),
+            budget=self._budget(retry.budget_ratio, retry.budget_minimum),
+            retry=RetryPolicy(
+                attempts=attempts,
+                min_wait_s=retry.min_wait_s,
+                max_wait_s=retry.max_wait_s,
+                max_retry_after_s=max_retry_after_s,
+                reserve_s=self.settings.fallback_reserve_s,
             ),
-            retry=RetryPolicy(attempts=attempts, min_wait_s=retry.min_wait_s, max_wait_s=retry.max_wait_s),
+            hedge=hedge,
         )
         return Guard(name, protection, tracer=self.telemetry.tracer)
+
+    def _budget(self, ratio: float, minimum: int) -> RetryBudget:
+        window_s = self.settings.retry.budget_window_s
+        return RetryBudget(ratio=ratio, minimum=minimum, window_s=window_s, clock=time.monotonic)
+
+    def _hedge(self) -> Hedge | None:
+        search = self.settings.search
+        if search.hedge_after_s == 0.0:
+            return None
+        delay: Delay = FixedDelay(search.hedge_after_s)
+        if search.hedge_p95:
+            delay = RecentQuantile(floor_s=search.hedge_after_s, cap_s=search.attempt_s)
+        return Hedge(delay, self._budget(search.hedge_ratio, 1), clock=time.monotonic)
+
+    def _model_limiter(self) -> Limiter:
+        generate = self.settings.generate
+        most = generate.max_in_flight
+        bounds = LimiterBounds(start=min(20, most), minimum=min(2, most), maximum=most)
+        kind = LimiterKind(generate.limiter)
+        return make_limiter(kind, bounds, clock=time.monotonic, timeout_s=generate.first_token_s)
 
     def _breaker_changed(self, change: StateChange) -> None:
         self.telemetry.breaker_changed(
@@ -138,8 +175,10 @@ class _Builder:
         guard = self.guard(
             vectors.NAME,
             slow_call_s=settings.breaker.slow_search_s,
+            attempt_s=search.attempt_s,
             attempts=search.attempts,
-            max_in_flight=search.max_in_flight,
+            limit=search.max_in_flight,
+            hedge=self._hedge(),
         )
         vector_search = VectorSearch(
             client,
@@ -163,8 +202,10 @@ class _Builder:
         guard = self.guard(
             generator.NAME,
             slow_call_s=settings.breaker.slow_first_token_s,
+            attempt_s=generate.first_token_s,
             attempts=generate.attempts,
-            max_in_flight=generate.max_in_flight,
+            limit=self._model_limiter(),
+            max_retry_after_s=settings.retry.max_retry_after_s,
         )
         policy = GenerationPolicy(
             first_token_s=generate.first_token_s if self.on else _OFF_TIMEOUT_S,

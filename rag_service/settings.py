@@ -44,6 +44,9 @@ class SearchSettings(_Group):
     attempt_s: Seconds = 0.3
     attempts: Annotated[int, Field(ge=1, le=5)] = 2
     max_in_flight: Count = 32
+    hedge_after_s: Annotated[float, Field(ge=0.0, le=300.0)] = 0.0
+    hedge_p95: bool = False
+    hedge_ratio: Ratio = 0.05
 
 
 class ContextSettings(_Group):
@@ -64,6 +67,7 @@ class GenerateSettings(_Group):
     max_tokens: Annotated[int, Field(ge=1, le=100_000)] = 256
     brief_max_tokens: Annotated[int, Field(ge=1, le=100_000)] = 96
     max_in_flight: Count = 64
+    limiter: Literal["fixed", "aimd", "gradient2"] = "fixed"
 
 
 class BreakerSettings(_Group):
@@ -88,6 +92,7 @@ class RetrySettings(_Group):
     budget_window_s: Seconds = 10.0
     min_wait_s: Seconds = 0.02
     max_wait_s: Seconds = 0.05
+    max_retry_after_s: Annotated[float, Field(ge=0.0, le=60.0)] = 2.0
 
 
 class CacheSettings(_Group):
@@ -146,7 +151,7 @@ class Settings(BaseSettings):
     def _fallback_is_reachable(self) -> Self:
         worst_s = (
             self.embed.attempt_s
-            + self._all_attempts_s(self.search.attempt_s, self.search.attempts)
+            + self._all_attempts_s(self.search.attempt_s + self._hedge_wait_s(), self.search.attempts)
             + self._all_attempts_s(self.generate.first_token_s, self.generate.attempts)
             + self.fallback_reserve_s
         )
@@ -155,6 +160,15 @@ class Settings(BaseSettings):
                 f"embed, search and first-token limits with their retries and fallback_reserve_s add up to "
                 f"{worst_s:.2f} s, but deadline_s is {self.deadline_s:.2f} s, so a fallback could be late; "
                 f"lower attempt limits or raise RAG_DEADLINE_S"
+            )
+        if self.search.hedge_after_s >= self.search.attempt_s:
+            raise ValueError(
+                f"search.hedge_after_s {self.search.hedge_after_s:g} is not below search.attempt_s "
+                f"{self.search.attempt_s:g}, so no hedge would ever start; lower it, or set 0 for no hedging"
+            )
+        if self.search.hedge_p95 and not self.search.hedge_after_s:
+            raise ValueError(
+                "search.hedge_p95 needs search.hedge_after_s, its shortest wait, to be above 0 (0 is: no hedging)"
             )
         if self.deadline_s > self.max_deadline_s:
             raise ValueError(
@@ -165,6 +179,10 @@ class Settings(BaseSettings):
                 f"retry.min_wait_s {self.retry.min_wait_s:g} is above max_wait_s {self.retry.max_wait_s:g}"
             )
         return self
+
+    def _hedge_wait_s(self) -> float:
+        """How much later than its first attempt a search may end: a hedge has a whole attempt's time."""
+        return self.search.attempt_s if self.search.hedge_p95 else self.search.hedge_after_s
 
     def _all_attempts_s(self, attempt_s: float, attempts: int) -> float:
         return attempts * attempt_s + (attempts - 1) * self.retry.max_wait_s

@@ -177,6 +177,8 @@ class Generator:
                 await response.aclose()
             raise
         span.set_attribute(names.CHAT_FIRST_CHUNK, self._clock() - started)
+        if attempt.limit is not None:
+            span.set_attribute(names.LIMITER_LIMIT, attempt.limit)
         attempt.first_result()
         return TokenStream(tokens, attempt, response, span)
 

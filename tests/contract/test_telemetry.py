@@ -82,6 +82,7 @@ CONTRACT = {
         "gen_ai.usage.input_tokens",
         "gen_ai.usage.output_tokens",
         "rag.attempt",
+        "rag.limiter.limit",
     }
     | PEER,
     "breaker vector_db": {
