@@ -20,7 +20,7 @@ from rag_service.api.answers import Answers, Patience
 from rag_service.api.operations import Operations, Readiness
 from rag_service.api.routes import add_routes
 from rag_service.pipeline import Brief, Keeping, Pipeline
-from rag_service.resilience.breaker import Breaker, BreakerPolicy, StateChange
+from rag_service.resilience.breaker import PROBE_LEASE_S, Breaker, BreakerPolicy, StateChange
 from rag_service.resilience.budget import RetryBudget
 from rag_service.resilience.bulkhead import Bulkhead
 from rag_service.resilience.hedge import Delay, FixedDelay, Hedge, RecentQuantile
@@ -106,7 +106,7 @@ class _Builder:
             open_s=breaker_settings.open_s,
             max_open_s=breaker_settings.max_open_s,
             probes=breaker_settings.probes,
-            probe_lease_s=max(BreakerPolicy.probe_lease_s, 2.0 * attempt_s, 2.0 * slow_call_s),
+            probe_lease_s=max(PROBE_LEASE_S, 2.0 * attempt_s, 2.0 * slow_call_s),
         )
         breaker = Breaker(name, policy, rng=random.Random(), on_change=self._breaker_changed)
         self.breakers.append(breaker)

@@ -168,7 +168,8 @@ class Settings(BaseSettings):
             )
         if self.search.hedge_p95 and not self.search.hedge_after_s:
             raise ValueError(
-                "search.hedge_p95 needs search.hedge_after_s, its shortest wait, to be above 0 (0 is: no hedging)"
+                "search.hedge_p95 is set but search.hedge_after_s is 0, which means no hedging; "
+                "set the shortest wait before a hedge"
             )
         if self.deadline_s > self.max_deadline_s:
             raise ValueError(

@@ -49,6 +49,9 @@ class State(StrEnum):
     HALF_OPEN = "half_open"
 
 
+#: Longer than any probe of a search or of a first token lives; the stuck ones are what it is for.
+PROBE_LEASE_S = 10.0
+
 _STATES = {
     pybreaker.STATE_CLOSED: State.CLOSED,
     pybreaker.STATE_OPEN: State.OPEN,
@@ -69,7 +72,7 @@ class BreakerPolicy:
     max_open_s: float = 10.0
     open_jitter_ratio: float = 0.2
     probes: int = 3
-    probe_lease_s: float = 10.0
+    probe_lease_s: float = PROBE_LEASE_S
 
     def __post_init__(self) -> None:
         if self.probe_lease_s < self.slow_call_s:
