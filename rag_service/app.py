@@ -15,8 +15,11 @@ from typing import Protocol
 import httpx
 from fastapi import FastAPI
 
+from rag_service.api import readings
 from rag_service.api.admission import Admission
 from rag_service.api.answers import Answers, Patience
+from rag_service.api.drain import Drain
+from rag_service.api.openai import OpenAIFace
 from rag_service.api.operations import Operations, Readiness
 from rag_service.api.routes import add_routes
 from rag_service.pipeline import Brief, Keeping, Pipeline
@@ -40,7 +43,9 @@ from rag_service.segments.live_corpus import Corpus, CorpusWatch, LiveCorpus
 from rag_service.segments.retrieval import Retriever
 from rag_service.segments.vectors import VectorSearch
 from rag_service.settings import Settings
+from rag_service.telemetry.lag import LoopLag
 from rag_service.telemetry.metrics import Metrics
+from rag_service.telemetry.segments import SegmentMetrics
 from rag_service.telemetry.server import RequestSpans
 from rag_service.telemetry.tracing import Exporters, Telemetry
 
@@ -74,13 +79,16 @@ class Parts:
 class _Builder:
     """Makes each part once; the `off` numbers stand beside the `on` ones, so that both can be compared."""
 
-    def __init__(self, settings: Settings, parts: Parts, telemetry: Telemetry) -> None:
+    def __init__(self, settings: Settings, parts: Parts, telemetry: Telemetry, metrics: Metrics) -> None:
         self.settings = settings
         self.parts = parts
         self.telemetry = telemetry
+        self.metrics = metrics
         self.on = settings.protected
         self.live = LiveCorpus(parts.corpus)
         self.breakers: list[Breaker] = []
+        self.guards: list[Guard] = []
+        self.batchers: list[MicroBatcher] = []
         self.clients: list[httpx.AsyncClient] = []
 
     def guard(
@@ -123,7 +131,9 @@ class _Builder:
             ),
             hedge=hedge,
         )
-        return Guard(name, protection, tracer=self.telemetry.tracer)
+        guard = Guard(name, protection, tracer=self.telemetry.tracer)
+        self.guards.append(guard)
+        return guard
 
     def _budget(self, ratio: float, minimum: int) -> RetryBudget:
         window_s = self.settings.retry.budget_window_s
@@ -146,6 +156,7 @@ class _Builder:
         return make_limiter(kind, bounds, clock=time.monotonic, timeout_s=generate.first_token_s)
 
     def _breaker_changed(self, change: StateChange) -> None:
+        self.metrics.breaker_changed(change.name, change.new)
         self.telemetry.breaker_changed(
             name=change.name, previous=change.previous, new=change.new, seq=change.seq, cause=change.cause
         )
@@ -159,6 +170,7 @@ class _Builder:
             max_queue=embed.max_queue if self.on else None,
         )
         batcher = MicroBatcher(self.parts.model.encode, policy, time.monotonic)
+        self.batchers.append(batcher)
         attempt_s = embed.attempt_s if self.on else _OFF_TIMEOUT_S
         return Embedder(batcher, attempt_s=attempt_s, tracer=self.telemetry.tracer)
 
@@ -250,8 +262,9 @@ async def _warm(client: httpx.AsyncClient) -> None:
 
 def create_app(settings: Settings, parts: Parts) -> FastAPI:
     """The service. On shutdown it closes its connections and flushes its telemetry."""
-    telemetry = Telemetry(parts.exporters)
-    builder = _Builder(settings, parts, telemetry)
+    metrics = Metrics()
+    telemetry = Telemetry(parts.exporters, [SegmentMetrics(metrics)])
+    builder = _Builder(settings, parts, telemetry, metrics)
     pipeline = Pipeline(
         builder.embedder(),
         builder.retriever(),
@@ -266,7 +279,16 @@ def create_app(settings: Settings, parts: Parts) -> FastAPI:
         settings.admission.max_in_flight if builder.on else None,
         retry_after_s=settings.admission.retry_after_s,
     )
-    patience = Patience(settings.deadline_s if builder.on else None, settings.max_deadline_s)
+    patience = Patience(
+        settings.deadline_s if builder.on else None, settings.max_deadline_s, settings.body_timeout_s
+    )
+    drain = Drain()
+    lag = LoopLag(metrics.loop_lag_seconds.observe)
+    metrics.watch(lambda: readings.of_guards(builder.breakers, builder.guards))
+    metrics.watch(lambda: readings.of_admission(admission, drain))
+    metrics.watch(lambda: (reading for one in builder.batchers for reading in readings.of_embedder(one)))
+    metrics.watch(lambda: readings.of_loop(lag))
+    metrics.watch(lambda: readings.of_telemetry(telemetry))
 
     def readiness() -> Readiness:
         waiting_for = () if parts.model.ready else ("embedder",)
@@ -278,20 +300,25 @@ def create_app(settings: Settings, parts: Parts) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         watch = CorpusWatch(builder.live, settings.index_dir, every_s=settings.corpus_poll_s)
         watching = asyncio.create_task(watch.run(), name="corpus watch")
+        sampling = asyncio.create_task(lag.run(), name="event loop lag")
         await asyncio.gather(*(_warm(client) for client in builder.clients))
         yield
+        sampling.cancel()
         watching.cancel()
         for client in builder.clients:
             await client.aclose()
         telemetry.shutdown(limit_s=2.0)
 
-    app = FastAPI(title="ragquake reference RAG service", lifespan=lifespan)
+    # No pages of documentation: they would load scripts from elsewhere. docs/reference/api.md is the page.
+    app = FastAPI(title="ragquake reference RAG service", lifespan=lifespan, docs_url=None, redoc_url=None)
     add_routes(
         app,
-        Answers(pipeline, admission, patience, metrics),
-        Operations(readiness, builder.breakers, admission, metrics, telemetry),
+        Answers(pipeline, admission, patience, metrics, drain),
+        Operations(readiness, builder.breakers, drain, metrics, telemetry),
+        OpenAIFace(settings.llm_model),
     )
     app.add_middleware(RequestSpans, telemetry=telemetry)
     app.state.telemetry = telemetry
+    app.state.drain = drain
     app.state.model = parts.model
     return app

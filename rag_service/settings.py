@@ -133,6 +133,10 @@ class Settings(BaseSettings):
     max_deadline_s: Seconds = 60.0
     fallback_reserve_s: Seconds = 0.25
     drain_s: Annotated[float, Field(ge=0.0, le=300.0)] = 4.0
+    head_timeout_s: Seconds = 10.0
+    body_timeout_s: Seconds = 10.0
+    write_timeout_s: Seconds = 10.0
+    max_connections: Count = 4096
 
     embed: EmbedSettings = EmbedSettings()
     search: SearchSettings = SearchSettings()

@@ -1,4 +1,4 @@
-"""`POST /v1/answers`: admit, answer up to the first token, then JSON or a stream of events.
+"""Answers one question, whichever way it was asked: admit, answer to the first token, then JSON or a stream.
 
 The first token is primed before any response starts, because Starlette sends its status 200 before it
 pulls the first chunk: what fails until then becomes another rung or an honest HTTP status. Every answer
@@ -7,25 +7,23 @@ says its outcome three times: in the body, in `X-RAG-Outcome`, on the request's 
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Final
 
 from opentelemetry.trace import Span
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
-from rag_service.api import sse
 from rag_service.api.admission import Admission, Ticket
-from rag_service.api.patience import while_connected
-from rag_service.api.schema import (
-    DEADLINE_HEADER,
-    MAX_BODY_BYTES,
-    AnswerRequest,
-    BadRequest,
-    parse_body,
-    parse_deadline_s,
-)
+from rag_service.api.body import read_json_body
+from rag_service.api.drain import Drain
+from rag_service.api.face import Exchange, Face, Refusal, Told
+from rag_service.api.patience import Interruption, while_connected
+from rag_service.api.schema import DEADLINE_HEADER, BadRequest, parse_deadline_s
+from rag_service.api.sse import AnswerStream
 from rag_service.degradation import Outcome
 from rag_service.errors import DeadlineExceeded, DependencyTimeout, RagError, Rejected
 from rag_service.pipeline import Answer, Pipeline, Question
@@ -35,7 +33,15 @@ from rag_service.telemetry.metrics import Metrics
 from rag_service.telemetry.server import request_span
 from rag_service.telemetry.tracing import fail
 
-OUTCOME_HEADER = "X-RAG-Outcome"
+OUTCOME_HEADER: Final = "X-RAG-Outcome"
+RUNG_HEADER: Final = "X-RAG-Rung"
+REQUEST_ID_HEADER: Final = "X-Request-Id"
+CLIENT_GONE: Final = "client_disconnected"
+#: After these the rest of the request's body is not read on.
+_CLOSING: Final = frozenset({408, 413})
+_CLIENT_CLOSED: Final = 499
+
+_log = logging.getLogger("rag_service.api")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,84 +50,103 @@ class Patience:
 
     default_s: float | None
     max_s: float
+    body_s: float = 10.0
 
     def deadline(self, header: str | None) -> Deadline:
         patience_s = parse_deadline_s(header, default_s=self.default_s or self.max_s, max_s=self.max_s)
         return Deadline.after(patience_s) if self.default_s is not None else Deadline.never()
 
 
+@dataclass(slots=True)
+class _Visit:
+    """What one admitted answer holds until its response has ended."""
+
+    drain: Drain
+    interruption: Interruption
+    ticket: Ticket | None
+    span: Span
+
+    def end(self) -> None:
+        if self.ticket is not None:
+            self.ticket.give_back()
+        self.drain.leave(self.interruption)
+
+
 class Answers:
-    """The route's handler."""
+    """The handler of both routes that answer; the face says which dialect."""
 
     def __init__(
-        self, pipeline: Pipeline, admission: Admission, patience: Patience, metrics: Metrics
+        self, pipeline: Pipeline, admission: Admission, patience: Patience, metrics: Metrics, drain: Drain
     ) -> None:
         self._pipeline = pipeline
         self._admission = admission
         self._patience = patience
         self._metrics = metrics
+        self._drain = drain
 
-    async def __call__(self, request: Request) -> Response:
+    async def __call__(self, request: Request, face: Face) -> Response:
         span = request_span(request.scope)
-        try:
-            deadline = self._patience.deadline(request.headers.get(DEADLINE_HEADER))
-            asked = parse_body(await _read_body(request))
-            ticket = self._admission.admit(asked.criticality)
-        except BadRequest as error:
-            return self._bad(error, span)
-        except RagError as error:
-            return self._failed(error, span)
-        set_deadline(deadline)
+        visit: _Visit | None = None
         response: Response | None = None
         try:
-            work = self._stream(asked, ticket, span) if asked.stream else self._whole(asked, span)
-            response = await while_connected(request, work)
+            self._drain.refuse_if_draining()
+            deadline = self._patience.deadline(request.headers.get(DEADLINE_HEADER))
+            exchange = face.parse(await read_json_body(request, timeout_s=self._patience.body_s))
+            set_deadline(deadline)
+            visit = self._enter(exchange, span)
+            streamed = exchange.stream
+            work = self._stream(exchange, deadline, visit) if streamed else self._whole(exchange, span)
+            response = await while_connected(request.receive, work, visit.interruption)
             return response
-        except RagError as error:
-            return self._failed(error, span)
-        except ClientDisconnect:
-            span.set_attribute(names.ERROR_TYPE, "client_disconnected")
-            return Response(status_code=499)
+        except Exception as error:
+            return self._ended(error, face, span)
         finally:
-            if not isinstance(response, sse.AnswerStream):  # a stream keeps its ticket to its end
-                ticket.give_back()
+            if visit is not None and not isinstance(response, AnswerStream):
+                visit.end()  # a stream keeps its visit to its end
 
-    async def _whole(self, asked: AnswerRequest, span: Span) -> Response:
-        answer = await self._pipeline.answer(Question(asked.question, asked.top_k))
-        self._describe(answer, span)
+    def _enter(self, exchange: Exchange, span: Span) -> _Visit:
+        try:
+            ticket = self._admission.admit(exchange.criticality)
+        except Rejected as error:
+            self._metrics.rejected(exchange.criticality, error.reason)
+            raise
+        try:
+            return _Visit(self._drain, self._drain.enter(), ticket, span)
+        except BaseException:
+            ticket.give_back()
+            raise
+
+    async def _whole(self, exchange: Exchange, span: Span) -> Response:
+        answer = await self._pipeline.answer(Question(exchange.question, exchange.top_k))
+        told = self._describe(answer, span)
         try:
             text = "".join([token async for token in answer.tokens])
         finally:
             await answer.tokens.aclose()
         self._completed(answer, span)
-        body = {"answer": text} | _head(answer, span) | {"timings_ms": answer.timings.total()}
-        return JSONResponse(body, headers={OUTCOME_HEADER: answer.outcome})
+        return JSONResponse(exchange.whole(told, text), headers=_headers(told))
 
-    async def _stream(self, asked: AnswerRequest, ticket: Ticket, span: Span) -> Response:
-        answer = await self._pipeline.answer(Question(asked.question, asked.top_k))
-        self._describe(answer, span)
+    async def _stream(self, exchange: Exchange, deadline: Deadline, visit: _Visit) -> Response:
+        answer = await self._pipeline.answer(Question(exchange.question, exchange.top_k))
+        told = self._describe(answer, visit.span)
 
-        def done() -> dict[str, Any]:
-            self._completed(answer, span)
-            return {
-                "outcome": answer.outcome,
-                "degraded": _degraded(answer),
-                "finish_reason": answer.tokens.finish_reason,
-                "timings_ms": answer.timings.total(),
-            }
+        def close(ended_by: BaseException | None) -> None:
+            self._stream_ended(ended_by, visit.span)
+            visit.end()
 
-        return sse.AnswerStream(
+        return AnswerStream(
             answer,
-            headers={OUTCOME_HEADER: answer.outcome},
-            meta=_head(answer, span),
-            done=done,
-            failed=lambda error: self._note_failure(error, Outcome.ERROR, span),
-            on_close=ticket.give_back,
+            exchange.frames(told, lambda: self._completed(answer, visit.span)),
+            headers=_headers(told),
+            deadline=deadline,
+            interruption=visit.interruption,
+            on_close=close,
         )
 
-    def _describe(self, answer: Answer, span: Span) -> None:
+    def _describe(self, answer: Answer, span: Span) -> Told:
         """What is certain at the commit point, on the request's span."""
         span.set_attribute(names.OUTCOME, answer.outcome)
+        span.set_attribute(names.RUNG, answer.rung.name)
         span.set_attribute(
             names.DEGRADED_REASON, ",".join(dict.fromkeys(loss.reason for loss in answer.losses))
         )
@@ -129,72 +154,72 @@ class Answers:
             names.DEGRADED_SEGMENTS, list(dict.fromkeys(loss.segment for loss in answer.losses))
         )
         span.set_attribute(names.CONTEXT_DOCUMENT_COUNT, len(answer.passages))
+        return Told(answer, _trace_id(span))
 
     def _completed(self, answer: Answer, span: Span) -> None:
         span.set_attribute(names.STREAM_COMPLETED, True)
-        self._metrics.answers[answer.outcome] += 1
+        self._metrics.answered(answer.outcome, answer.rung.name)
         for loss in answer.losses:
-            self._metrics.degraded[loss.segment, loss.reason] += 1
+            self._metrics.degraded(loss.segment, loss.reason)
 
-    def _note_failure(self, error: Exception, outcome: Outcome, span: Span) -> None:
+    def _stream_ended(self, ended_by: BaseException | None, span: Span) -> None:
+        if ended_by is None:
+            self._metrics.stream_ended("done")
+        elif isinstance(ended_by, asyncio.CancelledError):
+            span.set_attribute(names.ERROR_TYPE, CLIENT_GONE)
+            self._metrics.stream_ended("hung_up")
+        else:
+            if not isinstance(ended_by, RagError):
+                _log.error("a stream failed for an unexpected reason", exc_info=ended_by)
+            self._note_failure(ended_by, Outcome.ERROR, span)
+            self._metrics.stream_ended("error")
+
+    def _note_failure(self, error: BaseException, outcome: Outcome, span: Span) -> None:
         fail(span, error)
         span.set_attribute(names.OUTCOME, outcome)
-        self._metrics.answers[outcome] += 1
+        self._metrics.answered(outcome, "")
 
-    def _failed(self, error: RagError, span: Span) -> Response:
-        """An honest status for what no rung could answer: refused (503), too late (504), or failed (502)."""
-        headers: dict[str, str] = {}
-        outcome = Outcome.ERROR
-        if isinstance(error, Rejected):
-            status, outcome = 503, Outcome.REFUSED
-            headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
-        elif isinstance(error, (DeadlineExceeded, DependencyTimeout)):
-            status = 504
+    def _ended(self, error: Exception, face: Face, span: Span) -> Response:
+        """The response of a request that ended before its answer began."""
+        if isinstance(error, ClientDisconnect):
+            span.set_attribute(names.ERROR_TYPE, CLIENT_GONE)
+            return Response(status_code=_CLIENT_CLOSED)
+        trace_id = _trace_id(span)
+        headers: dict[str, str] = {REQUEST_ID_HEADER: trace_id}
+        if isinstance(error, BadRequest):
+            span.set_attribute(names.ERROR_TYPE, str(error.status))
+            self._metrics.bad_request(error.status)
+            refusal = Refusal(error.status, error.code, str(error), Outcome.ERROR, trace_id, wrong=error)
         else:
-            status = 502
-        self._note_failure(error, outcome, span)
-        body = {"error": {"code": error.reason, "message": str(error)}} | _ending(outcome, span)
-        return JSONResponse(body, status, headers | {OUTCOME_HEADER: outcome})
+            refusal = self._refusal(error, trace_id)
+            self._note_failure(error, refusal.outcome, span)
+        if isinstance(error, Rejected):
+            headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
+        if refusal.status in _CLOSING or self._drain.draining:
+            headers["Connection"] = "close"
+        headers[OUTCOME_HEADER] = refusal.outcome
+        return JSONResponse(face.refusal(refusal), refusal.status, headers)
 
-    def _bad(self, error: BadRequest, span: Span) -> Response:
-        span.set_attribute(names.ERROR_TYPE, str(error.status))
-        body = error.body() | _ending(Outcome.ERROR, span)
-        return JSONResponse(body, error.status, {OUTCOME_HEADER: Outcome.ERROR})
+    def _refusal(self, error: Exception, trace_id: str) -> Refusal:
+        """An honest status for what no rung could answer: refused (503), too late (504), or failed (502)."""
+        if not isinstance(error, RagError):
+            _log.error("an answer failed for an unexpected reason", exc_info=error)
+            message = "the answer failed for an unexpected reason; the service's log has it"
+            return Refusal(500, "internal_error", message, Outcome.ERROR, trace_id)
+        if isinstance(error, Rejected):
+            return Refusal(503, error.reason, str(error), Outcome.REFUSED, trace_id)
+        late = isinstance(error, (DeadlineExceeded, DependencyTimeout))
+        return Refusal(504 if late else 502, error.reason, str(error), Outcome.ERROR, trace_id)
 
 
-async def _read_body(request: Request) -> bytes:
-    """The body, at most `MAX_BODY_BYTES` of it. Raises BadRequest (413)."""
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            raise BadRequest(413, f"the body is longer than the {MAX_BODY_BYTES} bytes allowed")
-    return bytes(body)
+def _headers(told: Told) -> dict[str, str]:
+    answer = told.answer
+    return {
+        OUTCOME_HEADER: answer.outcome,
+        RUNG_HEADER: answer.rung.name,
+        REQUEST_ID_HEADER: told.trace_id,
+    }
 
 
 def _trace_id(span: Span) -> str:
     return f"{span.get_span_context().trace_id:032x}"
-
-
-def _degraded(answer: Answer) -> list[dict[str, str]]:
-    return [
-        {"segment": loss.segment, "reason": loss.reason, "fallback": loss.fallback} for loss in answer.losses
-    ]
-
-
-def _head(answer: Answer, span: Span) -> dict[str, Any]:
-    """What is known before the text: the `meta` event, and the head of a JSON answer."""
-    citations = [
-        {"id": passage.id, "score": round(passage.score, 6), "title": passage.title}
-        for passage in answer.passages
-    ]
-    return {
-        "outcome": answer.outcome,
-        "degraded": _degraded(answer),
-        "citations": citations,
-        "trace_id": _trace_id(span),
-    }
-
-
-def _ending(outcome: Outcome, span: Span) -> dict[str, Any]:
-    return {"outcome": outcome, "degraded": [], "trace_id": _trace_id(span)}

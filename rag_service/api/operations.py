@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, Response
 
-from rag_service.api.admission import Admission
+from rag_service.api.drain import Drain
 from rag_service.resilience.breaker import Breaker, State
 from rag_service.segments.live_corpus import LiveCorpus
-from rag_service.telemetry.metrics import BreakerReading, Metrics
+from rag_service.telemetry.metrics import CONTENT_TYPE, Metrics
 from rag_service.telemetry.tracing import Telemetry
 
 
@@ -33,7 +33,7 @@ class Operations:
 
     readiness: Callable[[], Readiness]
     breakers: Sequence[Breaker]
-    admission: Admission
+    drain: Drain
     metrics: Metrics
     telemetry: Telemetry
 
@@ -45,9 +45,10 @@ class Operations:
         now = self.readiness()
         degraded = [breaker.name for breaker in self.breakers if breaker.state is not State.CLOSED]
         body: dict[str, Any] = {
-            "ready": not now.waiting_for,
+            "ready": not (now.waiting_for or self.drain.draining),
             "waiting_for": list(now.waiting_for),
             "degraded": degraded,
+            "draining": self.drain.draining,
         }
         if now.live is not None:
             corpus = now.live.current
@@ -57,7 +58,7 @@ class Operations:
                 degraded.append("corpus")
         if now.failure:
             body["failure"] = now.failure
-        return JSONResponse(body, 503 if now.waiting_for else 200)
+        return JSONResponse(body, 200 if body["ready"] else 503)
 
     async def list_breakers(self, _: Request) -> Response:
         states = [
@@ -67,9 +68,7 @@ class Operations:
         return JSONResponse({"breakers": states})
 
     async def prometheus(self, _: Request) -> Response:
-        readings = [BreakerReading(breaker.name, breaker.state) for breaker in self.breakers]
-        text = self.metrics.render(in_flight=self.admission.in_flight, breakers=readings)
-        return PlainTextResponse(text, media_type="text/plain; version=0.0.4")
+        return Response(self.metrics.render(), headers={"content-type": CONTENT_TYPE})
 
     async def flush(self, request: Request) -> Response:
         """Export all that has ended. Loopback only: it makes work for the exporter."""
@@ -82,7 +81,9 @@ class Operations:
             return JSONResponse({"error": error}, 403)
         last_seq = self.telemetry.last_seq
         flushed = await asyncio.to_thread(self.telemetry.flush)
-        return JSONResponse({"last_seq": last_seq, "flushed": flushed}, 200 if flushed else 504)
+        spans = asdict(self.telemetry.span_counts())
+        body = {"last_seq": last_seq, "flushed": flushed, "spans": spans}
+        return JSONResponse(body, 200 if flushed else 504)
 
 
 def _is_loopback(host: str) -> bool:

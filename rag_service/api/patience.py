@@ -1,7 +1,7 @@
-"""Stops working for a caller who has hung up before the answer began.
+"""Stops working for a caller who has hung up, and when the service must end.
 
 Starlette notices a hang-up only while it streams. A JSON answer, or the wait for the first token, would go
-on for nobody and hold the model's slot, so the work runs beside a watch on the connection.
+on for nobody and hold the model's slot, so the work runs beside a watch on the connection and on the drain.
 """
 
 from __future__ import annotations
@@ -10,27 +10,48 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive
+
+from rag_service.errors import RagError
 
 T = TypeVar("T")
 
 
-async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """The result of `work`, or ClientDisconnect after `work` was cancelled and has cleaned up."""
+class Interruption:
+    """One answer's way of being told to stop: `future` is done when `error` says why."""
+
+    __slots__ = ("error", "future")
+
+    def __init__(self) -> None:
+        self.error: RagError | None = None
+        self.future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def interrupt(self, error: RagError) -> None:
+        if not self.future.done():
+            self.error = error
+            self.future.set_result(None)
+
+
+async def while_connected(receive: Receive, work: Coroutine[Any, Any, T], interruption: Interruption) -> T:
+    """The result of `work`; ClientDisconnect or the interruption's error after it was cancelled."""
     task = asyncio.ensure_future(work)
-    watch = asyncio.ensure_future(_disconnected(request))
+    gone = asyncio.ensure_future(disconnected(receive))
     try:
-        await asyncio.wait((task, watch), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((task, gone, interruption.future), return_when=asyncio.FIRST_COMPLETED)
         if task.done():
             return task.result()
+        if interruption.error is not None:
+            raise interruption.error
         raise ClientDisconnect
     finally:
-        watch.cancel()
+        gone.cancel()
         if not task.done():
             task.cancel()
             await asyncio.wait((task,))
 
 
-async def _disconnected(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
+async def disconnected(receive: Receive) -> None:
+    """Returns when the caller has hung up."""
+    while (await receive())["type"] != "http.disconnect":
         pass

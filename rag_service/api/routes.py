@@ -1,57 +1,60 @@
-"""Paths, handlers and the OpenAPI description of both."""
+"""Paths and handlers; what they promise is in `description.py`."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from fastapi import FastAPI
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
+from rag_service.api import description
 from rag_service.api.answers import Answers
+from rag_service.api.native import NativeFace
+from rag_service.api.openai import OpenAIFace
 from rag_service.api.operations import Operations
-from rag_service.api.schema import AnswerRequest
-
-_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {"application/json": {"schema": AnswerRequest.model_json_schema()}},
-    }
-}
-_ANSWERS: dict[int | str, dict[str, Any]] = {
-    200: {"description": "An answer, as JSON or (`stream`) as server-sent events; see `outcome`."},
-    400: {"description": "A header is wrong."},
-    413: {"description": "The body is too long."},
-    422: {"description": "A field of the body is wrong."},
-    502: {"description": "A dependency failed and nothing could stand in for it."},
-    503: {"description": "Refused; see `Retry-After`."},
-    504: {"description": "Too late for the caller's deadline."},
-}
 
 
-def add_routes(app: FastAPI, answers: Answers, operations: Operations) -> None:
-    """Bodies are read and judged by `api.schema`, with a size limit and errors in the service's own form."""
+def add_routes(app: FastAPI, answers: Answers, operations: Operations, chat: OpenAIFace) -> None:
+    """Bodies are judged by `api.body` and `api.schema`, with limits and errors in the service's own form."""
+    native = NativeFace()
+    app.add_exception_handler(HTTPException, _http_error)
 
-    @app.post("/v1/answers", responses=_ANSWERS, openapi_extra=_BODY, summary="Answer a question")
+    @app.post("/v1/answers", **description.ANSWERS)
     async def post_answers(request: Request) -> Response:
-        return await answers(request)
+        return await answers(request, native)
 
-    @app.get("/healthz", summary="The process lives")
-    async def healthz(request: Request) -> Response:
+    @app.post("/v1/chat/completions", **description.CHAT)
+    async def post_chat_completions(request: Request) -> Response:
+        return await answers(request, chat)
+
+    @app.get("/v1/models", **description.MODELS)
+    async def get_models(_: Request) -> Response:
+        return JSONResponse(chat.models())
+
+    @app.get("/healthz", **description.HEALTHZ)
+    async def get_healthz(request: Request) -> Response:
         return await operations.healthz(request)
 
-    @app.get("/readyz", summary="Answers can be given, perhaps degraded")
-    async def readyz(request: Request) -> Response:
+    @app.get("/readyz", **description.READYZ)
+    async def get_readyz(request: Request) -> Response:
         return await operations.readyz(request)
 
-    @app.get("/v1/breakers", summary="Breakers and their states")
-    async def breakers(request: Request) -> Response:
+    @app.get("/v1/breakers", **description.BREAKERS)
+    async def get_breakers(request: Request) -> Response:
         return await operations.list_breakers(request)
 
-    @app.get("/metrics", summary="Prometheus metrics")
-    async def metrics(request: Request) -> Response:
+    @app.get("/metrics", **description.METRICS)
+    async def get_metrics(request: Request) -> Response:
         return await operations.prometheus(request)
 
-    @app.post("/v1/telemetry/flush", summary="Export all spans and logs that have ended (loopback only)")
-    async def flush(request: Request) -> Response:
+    @app.post("/v1/telemetry/flush", **description.FLUSH)
+    async def post_flush(request: Request) -> Response:
         return await operations.flush(request)
+
+
+async def _http_error(_: Request, error: Exception) -> Response:
+    """No such path, or not with this method: in the service's form too."""
+    assert isinstance(error, HTTPException)
+    codes = {404: "not_found", 405: "method_not_allowed"}
+    body = {"error": {"code": codes.get(error.status_code, "bad_request"), "message": str(error.detail)}}
+    return JSONResponse(body, error.status_code, error.headers)

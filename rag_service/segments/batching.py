@@ -59,6 +59,11 @@ class MicroBatcher:
         self._queue: deque[_Waiting] = deque()
         self._worker: asyncio.Task[None] | None = None
 
+    @property
+    def queued(self) -> int:
+        """Questions that wait for a batch."""
+        return len(self._queue)
+
     async def submit(self, text: str) -> Embedding:
         """The embedding of `text`. Raises Overloaded (queue full) or QueueTimeout."""
         if self._policy.max_queue is not None and len(self._queue) >= self._policy.max_queue:

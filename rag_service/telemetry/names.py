@@ -10,11 +10,15 @@ from typing import Final
 
 SERVICE_NAME: Final = "rag_service"
 REQUEST_SPAN: Final = "POST /v1/answers"
+CHAT_SPAN: Final = "POST /v1/chat/completions"
+#: One of these is the request's SERVER span, with the same attributes whichever way was asked.
+REQUEST_SPANS: Final = frozenset({REQUEST_SPAN, CHAT_SPAN})
 
 # request
 OUTCOME: Final = "rag.outcome"
 DEGRADED_REASON: Final = "rag.degraded.reason"
 DEGRADED_SEGMENTS: Final = "rag.degraded.segments"
+RUNG: Final = "rag.degradation.rung"
 RESPONSE_FIRST_CHUNK: Final = "rag.response.time_to_first_chunk"
 STREAM_COMPLETED: Final = "rag.stream.completed"
 CONTEXT_DOCUMENT_COUNT: Final = "rag.context.document.count"

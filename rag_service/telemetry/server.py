@@ -36,7 +36,7 @@ def request_span(scope: Scope) -> Span:
 
 
 class RequestSpans:
-    """ASGI middleware that traces `POST /v1/answers`, and nothing else."""
+    """ASGI middleware that traces the two ways to ask, and nothing else."""
 
     def __init__(
         self, app: App, telemetry: Telemetry, clock: Callable[[], float] = time.perf_counter
@@ -46,11 +46,12 @@ class RequestSpans:
         self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or f"{scope['method']} {scope['path']}" != names.REQUEST_SPAN:
+        name = f"{scope['method']} {scope['path']}" if scope["type"] == "http" else ""
+        if name not in names.REQUEST_SPANS:
             await self._app(scope, receive, send)
             return
         started = self._clock()
-        span = self._start(scope)
+        span = self._start(name, scope)
         scope[SPAN_KEY] = span
         first_chunk = False
 
@@ -74,7 +75,7 @@ class RequestSpans:
             context.detach(token)
             self._telemetry.end_request(span)
 
-    def _start(self, scope: Scope) -> Span:
+    def _start(self, name: str, scope: Scope) -> Span:
         headers = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
         parent = _BAGGAGE.extract(headers, _TRACE.extract(headers, context.Context()))
         server, client = scope.get("server") or ("", 0), scope.get("client") or ("", 0)
@@ -89,6 +90,7 @@ class RequestSpans:
             "client.address": client[0],
             # what holds until the route says better: an answer that never came about
             names.OUTCOME: "error",
+            names.RUNG: "",
             names.DEGRADED_REASON: "",
             names.DEGRADED_SEGMENTS: (),
             names.CONTEXT_DOCUMENT_COUNT: 0,
@@ -98,7 +100,7 @@ class RequestSpans:
             if value := baggage.get_baggage(key, parent):
                 attributes[key] = str(value)
         return self._telemetry.tracer.start_span(
-            names.REQUEST_SPAN, context=parent, kind=SpanKind.SERVER, attributes=attributes
+            name, context=parent, kind=SpanKind.SERVER, attributes=attributes
         )
 
 

@@ -13,7 +13,7 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -24,14 +24,15 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, LogRecordExporter
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace.export import SpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer
 from opentelemetry.util.types import AttributeValue
 
 from rag_service.errors import RagError
 from rag_service.telemetry import names
+from rag_service.telemetry.export import CountedSpans, SpanCounts
 
 _QUEUE = 65_536
 _BATCH = 2_048
@@ -57,22 +58,21 @@ class Exporters:
 class Telemetry:
     """One process's tracer, its log of breaker transitions and the count of its request spans."""
 
-    def __init__(self, exporters: Exporters) -> None:
+    def __init__(self, exporters: Exporters, watchers: Sequence[SpanProcessor] = ()) -> None:
         self.instance_id = str(uuid.uuid4())
         resource = Resource.create(
             {"service.name": names.SERVICE_NAME, "service.instance.id": self.instance_id}
         )
         self._traces = TracerProvider(resource=resource, sampler=ALWAYS_ON, shutdown_on_exit=False)
         self._logs = LoggerProvider(resource=resource, shutdown_on_exit=False)
+        for watcher in watchers:
+            self._traces.add_span_processor(watcher)
+        self._spans: CountedSpans | None = None
         if exporters.spans:
-            self._traces.add_span_processor(
-                BatchSpanProcessor(
-                    exporters.spans,
-                    max_queue_size=_QUEUE,
-                    schedule_delay_millis=_DELAY_MS,
-                    max_export_batch_size=_BATCH,
-                )
+            self._spans = CountedSpans(
+                exporters.spans, max_queue=_QUEUE, max_batch=_BATCH, delay_ms=_DELAY_MS
             )
+            self._traces.add_span_processor(self._spans)
         if exporters.logs:
             self._logs.add_log_record_processor(
                 BatchLogRecordProcessor(exporters.logs, schedule_delay_millis=_DELAY_MS)
@@ -84,6 +84,10 @@ class Telemetry:
     @property
     def last_seq(self) -> int:
         return self._last_seq
+
+    def span_counts(self) -> SpanCounts:
+        """What became of the spans so far; nothing is counted where nothing is exported."""
+        return self._spans.counts() if self._spans else SpanCounts(0, 0, 0, 0)
 
     def end_request(self, span: Span) -> None:
         """Number a request span as it ends: after a flush all numbers up to `last_seq` are exported."""

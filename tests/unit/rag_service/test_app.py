@@ -326,7 +326,7 @@ def test_operations(run, make_service):
         ("vector_db", "open"),
         ("llm", "closed"),
     ]
-    assert 'rag_answers_total{outcome="degraded"} 12' in metrics.text
+    assert 'rag_answers_total{outcome="degraded",rung="lexical"} 12.0' in metrics.text
     assert flush.json()["last_seq"] == 12
 
 
