@@ -16,7 +16,7 @@ import httpx
 from fastapi import FastAPI
 
 from rag_service.api import readings
-from rag_service.api.admission import Admission
+from rag_service.api.admission import Admission, AdmissionPolicy
 from rag_service.api.answers import Answers, Patience
 from rag_service.api.drain import Drain
 from rag_service.api.openai import OpenAIFace
@@ -148,12 +148,11 @@ class _Builder:
             delay = RecentQuantile(floor_s=search.hedge_after_s, cap_s=search.attempt_s)
         return Hedge(delay, self._budget(search.hedge_ratio, 1), clock=time.monotonic)
 
-    def _model_limiter(self) -> Limiter:
-        generate = self.settings.generate
-        most = generate.max_in_flight
+    def _limiter(self, kind: str, most: int) -> Limiter:
+        """A limit that starts small and stays between 2 and `most`."""
         bounds = LimiterBounds(start=min(20, most), minimum=min(2, most), maximum=most)
-        kind = LimiterKind(generate.limiter)
-        return make_limiter(kind, bounds, clock=time.monotonic, timeout_s=generate.first_token_s)
+        first_token_s = self.settings.generate.first_token_s
+        return make_limiter(LimiterKind(kind), bounds, clock=time.monotonic, timeout_s=first_token_s)
 
     def _breaker_changed(self, change: StateChange) -> None:
         self.metrics.breaker_changed(change.name, change.new)
@@ -216,7 +215,7 @@ class _Builder:
             slow_call_s=settings.breaker.slow_first_token_s,
             attempt_s=generate.first_token_s,
             attempts=generate.attempts,
-            limit=self._model_limiter(),
+            limit=self._limiter(generate.limiter, generate.max_in_flight),
             max_retry_after_s=settings.retry.max_retry_after_s,
         )
         policy = GenerationPolicy(
@@ -243,6 +242,12 @@ class _Builder:
             max_tokens=context.max_tokens,
             tracer=self.telemetry.tracer,
         )
+
+    def admission(self) -> Admission:
+        chosen = self.settings.admission
+        policy = AdmissionPolicy(chosen.max_wait_s, chosen.brief_above, chosen.retry_after_s)
+        limiter = self._limiter(chosen.limiter, chosen.max_in_flight) if self.on else None
+        return Admission(limiter, policy, clock=time.monotonic, rng=random.Random())
 
     def keeping(self) -> Keeping | None:
         """The answer cache; none where it is never asked."""
@@ -274,11 +279,7 @@ def create_app(settings: Settings, parts: Parts) -> FastAPI:
         brief=Brief(settings.context.brief_documents, settings.generate.brief_max_tokens),
         keeping=builder.keeping(),
     )
-    metrics = Metrics()
-    admission = Admission(
-        settings.admission.max_in_flight if builder.on else None,
-        retry_after_s=settings.admission.retry_after_s,
-    )
+    admission = builder.admission()
     patience = Patience(
         settings.deadline_s if builder.on else None, settings.max_deadline_s, settings.body_timeout_s
     )

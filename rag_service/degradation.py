@@ -75,6 +75,9 @@ LADDER: tuple[Rung, ...] = (
     _rung("refusal", Outcome.REFUSED),
 )
 
+#: The rungs that a cache makes, and which cache that is.
+CACHE_HITS: dict[str, str] = {"exact_cache": "exact", "semantic_cache": "semantic"}
+
 #: What stands in for a lost need, as long as no kept answer stands in for them all.
 FALLBACKS: dict[Need, str] = {
     Need.ROOM: "brief",

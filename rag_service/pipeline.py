@@ -15,7 +15,18 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
-from rag_service.degradation import Loss, Need, Outcome, Rung, choose, labels, lose, lose_to, rung_of
+from rag_service.degradation import (
+    CACHE_HITS,
+    Loss,
+    Need,
+    Outcome,
+    Rung,
+    choose,
+    labels,
+    lose,
+    lose_to,
+    rung_of,
+)
 from rag_service.errors import DeadlineExceeded, Overloaded, RagError
 from rag_service.resilience.deadline import Clock, current_deadline
 from rag_service.segments.batching import Embedding
@@ -103,6 +114,15 @@ class Answer:
     @property
     def outcome(self) -> Outcome:
         return self.rung.outcome
+
+    @property
+    def cache_hit(self) -> str | None:
+        """Which cache it came from, if it came from one."""
+        return CACHE_HITS.get(self.rung.name)
+
+    def lost(self, need: Need) -> str | None:
+        """Why `need` was lost, if it was."""
+        return next((loss.reason for loss in self.losses if loss.need is need), None)
 
 
 @dataclass(slots=True)

@@ -109,6 +109,9 @@ class AdmissionSettings(_Group):
     """How many answers are made at a time."""
 
     max_in_flight: Count = 128
+    limiter: Literal["fixed", "aimd", "gradient2"] = "fixed"
+    max_wait_s: Annotated[float, Field(ge=0.0, le=10.0)] = 0.03
+    brief_above: Ratio = 0.75
     retry_after_s: Seconds = 1.0
 
 

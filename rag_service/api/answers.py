@@ -24,7 +24,7 @@ from rag_service.api.face import Exchange, Face, Refusal, Told
 from rag_service.api.patience import Interruption, while_connected
 from rag_service.api.schema import DEADLINE_HEADER, BadRequest, parse_deadline_s
 from rag_service.api.sse import AnswerStream
-from rag_service.degradation import Outcome
+from rag_service.degradation import Need, Outcome
 from rag_service.errors import DeadlineExceeded, DependencyTimeout, RagError, Rejected
 from rag_service.pipeline import Answer, Pipeline, Question
 from rag_service.resilience.deadline import Deadline, set_deadline
@@ -40,6 +40,9 @@ CLIENT_GONE: Final = "client_disconnected"
 #: After these the rest of the request's body is not read on.
 _CLOSING: Final = frozenset({408, 413})
 _CLIENT_CLOSED: Final = 499
+
+#: Losses of the model that say it has too much to do; others say nothing about how much it can bear.
+_OVERLOAD: Final = frozenset({"timeout", "http_429", "pushback", "bulkhead_full"})
 
 _log = logging.getLogger("rag_service.api")
 
@@ -95,7 +98,7 @@ class Answers:
             set_deadline(deadline)
             visit = self._enter(exchange, span)
             streamed = exchange.stream
-            work = self._stream(exchange, deadline, visit) if streamed else self._whole(exchange, span)
+            work = self._stream(exchange, deadline, visit) if streamed else self._whole(exchange, visit)
             response = await while_connected(request.receive, work, visit.interruption)
             return response
         except Exception as error:
@@ -105,19 +108,45 @@ class Answers:
                 visit.end()  # a stream keeps its visit to its end
 
     def _enter(self, exchange: Exchange, span: Span) -> _Visit:
+        """A visit, with its ticket unless that is worth waiting for. Raises Overloaded, in microseconds."""
         try:
-            ticket = self._admission.admit(exchange.criticality)
+            ticket = self._admission.admit_now(exchange.criticality)
         except Rejected as error:
             self._metrics.rejected(exchange.criticality, error.reason)
             raise
         try:
             return _Visit(self._drain, self._drain.enter(), ticket, span)
         except BaseException:
-            ticket.give_back()
+            if ticket is not None:
+                ticket.give_back()
             raise
 
-    async def _whole(self, exchange: Exchange, span: Span) -> Response:
-        answer = await self._pipeline.answer(Question(exchange.question, exchange.top_k))
+    async def _answer(self, exchange: Exchange, visit: _Visit) -> Answer:
+        """The answer at its commit point; what it took is what the limiter learns from."""
+        if visit.ticket is None:
+            try:
+                visit.ticket = await self._admission.wait(exchange.criticality)
+            except Rejected as error:
+                self._metrics.rejected(exchange.criticality, error.reason)
+                raise
+        ticket = visit.ticket
+        try:
+            answer = await self._pipeline.answer(
+                Question(exchange.question, exchange.top_k, pressure=ticket.pressure)
+            )
+        except DeadlineExceeded:
+            ticket.first_token(dropped=True)
+            raise
+        reason = answer.lost(Need.LLM)
+        if reason in _OVERLOAD:
+            ticket.first_token(dropped=True)
+        elif answer.rung.outcome is not Outcome.CACHED and reason is None:
+            ticket.first_token()
+        return answer
+
+    async def _whole(self, exchange: Exchange, visit: _Visit) -> Response:
+        span = visit.span
+        answer = await self._answer(exchange, visit)
         told = self._describe(answer, span)
         try:
             text = "".join([token async for token in answer.tokens])
@@ -127,7 +156,7 @@ class Answers:
         return JSONResponse(exchange.whole(told, text), headers=_headers(told))
 
     async def _stream(self, exchange: Exchange, deadline: Deadline, visit: _Visit) -> Response:
-        answer = await self._pipeline.answer(Question(exchange.question, exchange.top_k))
+        answer = await self._answer(exchange, visit)
         told = self._describe(answer, visit.span)
 
         def close(ended_by: BaseException | None) -> None:
@@ -147,6 +176,8 @@ class Answers:
         """What is certain at the commit point, on the request's span."""
         span.set_attribute(names.OUTCOME, answer.outcome)
         span.set_attribute(names.RUNG, answer.rung.name)
+        if answer.cache_hit:
+            span.set_attribute(names.CACHE_HIT, answer.cache_hit)
         span.set_attribute(
             names.DEGRADED_REASON, ",".join(dict.fromkeys(loss.reason for loss in answer.losses))
         )

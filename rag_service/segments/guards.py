@@ -1,8 +1,8 @@
 """Whether two questions that lie near each other also ask the same.
 
 Similarity cannot say so. MiniLM, measured (docs/explanation/degradation.md): "convert an int to a str" and
-"convert a str to an int" have 0.997, "can be caught" and "cannot be caught" 0.975, increasing and decreasing a
-limit 0.955; real paraphrases lie between 0.80 and 0.99. So a kept answer is given again only when nothing
+"convert a str to an int" have 0.997, "can be caught" and "cannot be caught" 0.975, raising and lowering
+a limit 0.955; real paraphrases lie between 0.80 and 0.99. So a kept answer is given again only when nothing
 that turns a meaning differs: negations, numbers, identifiers, opposites, the order of the words both share.
 The guards are strict on purpose: a miss costs a worse answer that says so, a false hit is a
 wrong answer that looks right.

@@ -70,5 +70,6 @@ class SemanticIndex:
         if row < len(self._matrix):
             return
         grown = np.zeros((max(_FIRST_ROWS, 2 * row), dimension), dtype=np.float32)
-        grown[:row] = self._matrix[:row]
+        if row:
+            grown[:row] = self._matrix[:row]
         self._matrix = grown
