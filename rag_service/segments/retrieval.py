@@ -1,8 +1,10 @@
 """The `retrieve` segment: both legs at once, fused by reciprocal rank.
 
 Hybrid is the normal way (design §4): each leg finds what the other misses, and degrading only drops one.
-Reciprocal rank fusion needs no common scale for cosine and BM25: score = Σ 1 / (60 + rank), the constant
-of the method's authors (Cormack, Clarke, Büttcher 2009).
+Reciprocal rank fusion (Cormack, Clarke, Büttcher 2009) needs no common scale for cosine and BM25:
+score = Σ weight / (10 + rank). With the authors' constant of 60, a document that both legs rank thirtieth
+beats one that a single leg ranks first; 10 trusts first places more. docs/explanation/retrieval.md says how
+these numbers were chosen and what each is worth.
 """
 
 from __future__ import annotations
@@ -23,9 +25,10 @@ from rag_service.segments.vectors import VectorSearch
 from rag_service.telemetry import names
 from rag_service.telemetry.tracing import segment
 
-_RRF_K = 60
+_RRF_K = 10
+_WEIGHTS = {"vector": 1.0, "lexical": 0.7}
 #: Each leg looks deeper than the answer needs: fusion can only promote what a leg has returned.
-_LEG_DEPTH = 3
+LEG_DEPTH = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +44,9 @@ class Retrieved:
 def fuse(legs: Mapping[str, tuple[Scored, ...]], top_k: int) -> tuple[Scored, ...]:
     """Reciprocal rank fusion; ties go to the document that a leg ranked first."""
     fused: dict[str, float] = {}
-    for hits in legs.values():
+    for leg, hits in legs.items():
         for rank, hit in enumerate(hits, start=1):
-            fused[hit.id] = fused.get(hit.id, 0.0) + 1.0 / (_RRF_K + rank)
+            fused[hit.id] = fused.get(hit.id, 0.0) + _WEIGHTS[leg] / (_RRF_K + rank)
     best = sorted(fused.items(), key=lambda item: -item[1])[:top_k]
     return tuple(Scored(document_id, score) for document_id, score in best)
 
@@ -76,7 +79,7 @@ class Retriever:
             names.TOP_K: top_k,
         }
         with segment(self._tracer, f"retrieval {COLLECTION}", attributes) as span:
-            depth = top_k * _LEG_DEPTH
+            depth = max(top_k, LEG_DEPTH)
             searching = None
             if vector is not None:
                 searching = asyncio.ensure_future(self._vectors.search(vector, depth, corpus.stamp))

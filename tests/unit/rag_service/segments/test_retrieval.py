@@ -36,3 +36,16 @@ def test_fusion_invents_and_repeats_nothing(first, second, top_k):
     assert len(ids) == len(set(ids)) == min(top_k, len(set(first) | set(second)))
     assert set(ids) <= {str(n) for n in first + second}
     assert [hit.score for hit in fused] == sorted((hit.score for hit in fused), reverse=True)
+
+
+def test_the_better_leg_decides_between_two_first_places():
+    """The vector leg finds more (docs/explanation/retrieval.md), so its weight is the larger."""
+    assert [hit.id for hit in fuse({"lexical": leg("l"), "vector": leg("v")}, 2)] == ["v", "l"]
+
+
+def test_a_first_place_beats_two_late_ones():
+    """What both legs rank thirtieth is not better than what one is sure of."""
+    one, other = ([f"{name}{n}" for n in range(28)] for name in ("one", "other"))
+    fused = fuse({"vector": leg("sure", *one, "weak"), "lexical": leg("also", *other, "weak")}, 30)
+    ids = [hit.id for hit in fused]
+    assert ids.index("sure") < ids.index("weak")
