@@ -87,10 +87,10 @@ def _wait_until_ready(process: subprocess.Popen[str], client: httpx.Client) -> N
 
 
 def test_it_finds_the_nearest_document_over_http(running: Running) -> None:
-    """The door of note 0001, §2: stamp and results with id and score."""
+    """The door of notes 0001 and 0002, §2: stamp, version and results with id and score."""
     vector = [0.0, 1.0] + [0.0] * (DIMENSION - 2)
     answer = running.client.post(SEARCH, json={"vectors": [vector], "k": 2}).json()
-    assert answer.keys() == {"stamp", "results"}
+    assert answer.keys() == {"stamp", "version", "results"}
     assert answer["stamp"] == running.client.get("/healthz").json()["stamp"]
     assert answer["results"][0][0] == {"id": "b", "score": 1.0}
 
