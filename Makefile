@@ -8,7 +8,7 @@ BIN := .venv/bin
 RUN_FLAGS = $(if $(filter-out local,$(STACK)),--stack $(STACK)) $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev test test-all check format lock list doctor clean FORCE
+.PHONY: recall help setup setup-dev test test-all check format lock list doctor clean FORCE
 
 help: ## list what make can do
 	@echo "ragquake: does a RAG service survive a tenfold spike and a failing dependency?"
@@ -45,6 +45,9 @@ check: setup-dev ## linters, types and import rules alone
 	$(BIN)/mypy
 	$(BIN)/mypy scripts/*.py
 	$(BIN)/lint-imports
+
+recall: setup ## recall@5 of each retrieval leg and of both (ARGS='--check' holds the baseline)
+	$(BIN)/python -m bench.recall $(ARGS)
 
 format: setup-dev ## put the code into its one format
 	$(BIN)/ruff check --fix .
