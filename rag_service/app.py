@@ -322,4 +322,6 @@ def create_app(settings: Settings, parts: Parts) -> FastAPI:
     app.state.telemetry = telemetry
     app.state.drain = drain
     app.state.model = parts.model
+    app.state.live = builder.live
+    app.state.live_corpus = builder.live
     return app
