@@ -80,8 +80,10 @@ class FakeModel:
 
     failure: BaseException | None = None
     ready = True
+    delay_s = 0.0
 
     async def encode(self, texts: list[str]) -> Any:
+        await asyncio.sleep(self.delay_s)
         return np.full((len(texts), 384), 0.05, dtype=np.float32)
 
 
