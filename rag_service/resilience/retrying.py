@@ -26,7 +26,7 @@ from rag_service.resilience.deadline import Deadline
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """One retry after 20 to 50 ms, within 10 % of all calls; `Retry-After` is waited for only when asked to.
+    """One retry after 20 to 50 ms, within 10 % of all calls; 0 for `max_retry_after_s` waits for no `Retry-After`.
 
     `reserve_s` of the deadline is the fallback's and never spent on waiting.
     """
@@ -52,7 +52,7 @@ def retrying(
         left_s = deadline.remaining_s() - policy.reserve_s
         if isinstance(error, Pushback):
             wait_s = error.retry_after_s
-            if wait_s is None or wait_s > policy.max_retry_after_s:
+            if wait_s is None or not policy.max_retry_after_s or wait_s > policy.max_retry_after_s:
                 return False
             return 2.0 * (wait_s + policy.max_wait_s) <= left_s
         return isinstance(error, DependencyError) and error.retryable and left_s > policy.max_wait_s

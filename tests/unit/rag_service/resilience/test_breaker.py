@@ -60,7 +60,7 @@ def test_exactly_the_slow_ratio_is_enough(clock, bad, opens):
     permits = [breaker.acquire() for _ in range(POLICY.min_calls)]
     for permit in permits[bad:]:
         permit.succeed()
-    clock.now += POLICY.slow_call_s
+    clock.now += POLICY.slow_call_s + 0.001
     for permit in permits[:bad]:
         permit.succeed()
     assert (breaker.state is State.OPEN) is opens
