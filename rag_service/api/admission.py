@@ -104,7 +104,7 @@ class Admission:
             return self._ticket()
         if criticality not in self._queues:
             raise self._overloaded(criticality)
-        if self._expected_wait_s(criticality) > self._policy.max_wait_s:
+        if self._expected_wait_s(criticality) >= self._policy.max_wait_s:  # 0: nobody waits
             raise self._overloaded(criticality)
         if self.queued >= (self.limit or 0) and not self._shed_below(criticality):
             raise self._overloaded(criticality)
