@@ -26,9 +26,10 @@ from rag_service.resilience.deadline import Deadline
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """One retry after 20 to 50 ms, within 10 % of all calls; 0 for `max_retry_after_s` waits for no `Retry-After`.
+    """One retry after 20 to 50 ms, within 10 % of all calls.
 
-    `reserve_s` of the deadline is the fallback's and never spent on waiting.
+    A `Retry-After` of up to `max_retry_after_s` is waited for (0: none); `reserve_s` of the deadline belongs
+    to the fallback and is never spent on waiting.
     """
 
     attempts: int = 2

@@ -10,11 +10,20 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from rag_service.errors import BadStatus, BulkheadFull, CircuitOpen, DependencyTimeout, DependencyUnreachable
+from rag_service.errors import (
+    BadStatus,
+    BulkheadFull,
+    CircuitOpen,
+    DependencyTimeout,
+    DependencyUnreachable,
+    Pushback,
+)
 from rag_service.resilience.breaker import Breaker, BreakerPolicy, State
 from rag_service.resilience.budget import RetryBudget
 from rag_service.resilience.bulkhead import Bulkhead
 from rag_service.resilience.deadline import Deadline
+from rag_service.resilience.hedge import FixedDelay, Hedge
+from rag_service.resilience.limiter import Aimd, Bounds
 from rag_service.resilience.policy import Guard, Protection
 from rag_service.resilience.retrying import RetryPolicy
 
@@ -22,15 +31,19 @@ from rag_service.resilience.retrying import RetryPolicy
 class Bench:
     """A guard with everything in reach of the test."""
 
-    def __init__(self, clock, *, places=4, protected=True):
+    def __init__(self, clock, *, places=4, protected=True, hedge_after_s=None, hedge_minimum=1000):
         self.exporter = InMemorySpanExporter()
         provider = TracerProvider()
         provider.add_span_processor(SimpleSpanProcessor(self.exporter))
         self.breaker = Breaker("db", BreakerPolicy(open_jitter_ratio=0.0), clock=clock, rng=random.Random(1))
         self.bulkhead = Bulkhead("db", places)
         budget = RetryBudget(ratio=1.0, minimum=1000, window_s=10.0, clock=clock)
+        hedge = None
+        if hedge_after_s is not None:
+            hedges = RetryBudget(ratio=0.05, minimum=hedge_minimum, window_s=10.0, clock=clock)
+            hedge = Hedge(FixedDelay(hedge_after_s), hedges, clock=clock)
         protection = Protection(
-            self.breaker, self.bulkhead, budget, RetryPolicy(min_wait_s=0.0, max_wait_s=0.0)
+            self.breaker, self.bulkhead, budget, RetryPolicy(min_wait_s=0.0, max_wait_s=0.0), hedge
         )
         self.guard = Guard("db", protection if protected else None, tracer=provider.get_tracer("t"))
         self.deadline = Deadline.after(1e6, clock)
@@ -101,7 +114,8 @@ def test_a_full_bulkhead_never_trips_the_breaker(run, clock):
     [
         (DependencyTimeout("db", 0.3), "failure"),
         (BadStatus("db", 503), "failure"),
-        (BadStatus("db", 429), "ignored"),
+        (Pushback("db", 429), "ignored"),
+        (Pushback("db", 503, retry_after_s=9.0), "ignored"),
         (BadStatus("db", 400), "ignored"),
         (DependencyTimeout("db", 0.1, by_deadline=True), "ignored"),
     ],
@@ -190,3 +204,207 @@ def test_without_protection_there_is_one_bare_attempt(run, clock):
 
     assert run(storm()) == "ok"
     assert bench.spans() == []
+
+
+def test_pushback_never_opens_the_breaker(run, clock):
+    """A peer that works and says "less" is not cut off, however often it says so."""
+    bench = Bench(clock)
+
+    async def storm():
+        for _ in range(50):
+            with pytest.raises(Pushback):
+                await bench.call(raising(Pushback("llm", 429)))
+
+    run(storm())
+    assert bench.breaker.state is State.CLOSED
+
+
+def limited(clock, start=10):
+    return Bench(clock, places=Aimd(Bounds(start=start), clock=clock))
+
+
+@pytest.mark.parametrize(
+    ("error", "limit"),
+    [
+        (Pushback("llm", 429), 9),
+        (Pushback("llm", 503), 9),
+        (DependencyTimeout("llm", 2.0), 9),
+        (DependencyTimeout("llm", 0.01, by_deadline=True), 10),
+        (BadStatus("llm", 500), 10),
+        (BadStatus("llm", 400), 10),
+        (DependencyUnreachable("llm", "refused"), 10),
+    ],
+)
+def test_what_cuts_the_limit(run, clock, error, limit):
+    """Pushback and our own time limit do; a crash, a bad request, a caller in a hurry say nothing of load."""
+    bench = limited(clock)
+    with pytest.raises(type(error)):
+        run(bench.call(raising(error)))
+    assert bench.bulkhead.limit == limit
+
+
+def test_the_bulkhead_has_as_many_places_as_the_limiter_allows(run, clock):
+    """After a cut, fewer calls get in; those inside stay inside."""
+    bench = limited(clock, start=2)
+
+    async def crowd():
+        held = []
+
+        async def keep(attempt):
+            held.append(attempt)
+
+        await bench.call(keep, hold=True)
+        await bench.call(keep, hold=True)
+        with pytest.raises(BulkheadFull):
+            await bench.call(fine)
+        for attempt in held:
+            attempt.succeed()
+            attempt.free_place()
+        return await bench.call(fine)
+
+    assert run(crowd()) == "ok"
+
+
+def test_the_limiter_hears_of_the_first_token_and_not_of_the_length(run, clock):
+    """A stream of minutes with a quick first token is a quick call; it is reported once, at that token."""
+    bench = limited(clock)
+    heard = []
+    observe = bench.bulkhead.limiter.observe
+    bench.bulkhead.limiter.observe = lambda sample: (heard.append(sample), observe(sample))
+
+    async def stream():
+        async def start(attempt):
+            await asyncio.sleep(0.2)
+            attempt.first_result()
+            return attempt
+
+        attempt = await bench.call(start, hold=True)
+        assert len(heard) == 1
+        await asyncio.sleep(120.0)
+        attempt.succeed()
+        attempt.free_place()
+
+    run(stream())
+    (sample,) = heard
+    assert (sample.latency_s, sample.in_flight, sample.dropped) == (pytest.approx(0.2), 1, False)
+
+
+def test_callers_who_leave_a_hanging_model_cut_its_limit(run, clock):
+    """An old cancellation is a call that was not answered; a young one is nothing."""
+    bench = limited(clock)
+
+    async def leave_after(seconds):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await bench.call(lambda _: asyncio.sleep(100))
+
+    run(leave_after(0.01))
+    assert bench.bulkhead.limit == 10
+    run(leave_after(5.0))
+    assert bench.bulkhead.limit == 9
+
+
+def late_then_prompt():
+    """A dependency whose first answer is late and whose others are not."""
+    calls = []
+
+    async def work(attempt):
+        calls.append(attempt.hedge)
+        await asyncio.sleep(0.25 if not attempt.hedge else 0.01)
+        return "hedge" if attempt.hedge else "first"
+
+    return work, calls
+
+
+def test_a_hedge_is_an_attempt_of_its_own(run, clock):
+    """It has a breaker span and a place of its own, and both are settled when the call returns."""
+    bench = Bench(clock, hedge_after_s=0.05)
+    work, calls = late_then_prompt()
+    assert run(bench.call(work)) == "hedge"
+    assert calls == [False, True]
+    assert sorted(span["resilience.circuit_breaker.outcome"] for span in bench.spans()) == [
+        "ignored",
+        "success",
+    ]
+    assert bench.bulkhead.taken == 0
+
+
+def test_losers_of_hedges_do_not_open_the_breaker(run, clock):
+    """Counting them as failures makes an ill dependency out of a healthy one; here all 100 firsts lose."""
+    bench = Bench(clock, hedge_after_s=0.05)
+    work, calls = late_then_prompt()
+
+    async def many():
+        for _ in range(100):
+            assert await bench.call(work) == "hedge"
+
+    run(many())
+    assert calls.count(True) == 100
+    assert bench.breaker.state is State.CLOSED
+
+
+def test_losers_that_hung_count_as_slow(run, clock):
+    """A hedge must not hide that every first call hangs: old losers are slow calls, which open it."""
+    bench = Bench(clock, hedge_after_s=0.5)
+    opened = False
+
+    async def work(attempt):
+        await asyncio.sleep(0.4 if attempt.hedge else 100.0)
+
+    async def many():
+        nonlocal opened
+        for _ in range(10):
+            try:
+                await bench.call(work)
+            except CircuitOpen:
+                opened = True
+
+    run(many())
+    assert opened
+
+
+def test_no_hedge_while_half_open(run, clock):
+    """Probes are counted; a hedge would be a probe that nobody asked for."""
+    bench = Bench(clock, hedge_after_s=0.05)
+    bench.breaker.core.half_open()
+    work, calls = late_then_prompt()
+    assert run(bench.call(work)) == "first"
+    assert calls == [False]
+
+
+@pytest.mark.parametrize(("others", "hedged"), [(1, True), (2, False)])
+def test_no_hedge_while_the_bulkhead_is_more_than_half_full(run, clock, others, hedged):
+    """Of four places two may be taken; with three, the spare one is for someone's first call."""
+    bench = Bench(clock, places=4, hedge_after_s=0.05)
+    taken = [bench.bulkhead.enter() for _ in range(others)]
+    work, calls = late_then_prompt()
+    run(bench.call(work))
+    assert (True in calls) is hedged
+    assert bench.bulkhead.taken == len(taken)
+
+
+def test_a_stream_is_never_hedged(run, clock):
+    """Two generations cost the model twice, and only one of them could be shown."""
+    bench = Bench(clock, hedge_after_s=0.05)
+    work, calls = late_then_prompt()
+
+    async def held():
+        assert await bench.call(work, hold=True) == "first"
+
+    run(held())
+    assert calls == [False]
+
+
+def test_a_hedged_call_that_is_cancelled_gives_everything_back(run, clock):
+    """Both places, both permits, no task."""
+    bench = Bench(clock, hedge_after_s=0.05)
+
+    async def impatient():
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await bench.call(lambda _: asyncio.sleep(100))
+        return asyncio.all_tasks() == {asyncio.current_task()}
+
+    assert run(impatient())
+    assert bench.bulkhead.taken == 0
+    assert [span["resilience.circuit_breaker.outcome"] for span in bench.spans()] == ["ignored", "ignored"]
