@@ -136,9 +136,9 @@ class ConnectionBroken(DependencyError):
 class BadStatus(DependencyError):
     """An HTTP status that is not success."""
 
-    def __init__(self, dependency: str, status: int, detail: str = "") -> None:
-        reason = "http_429" if status == 429 else f"http_{status // 100}xx"
-        super().__init__(dependency, f"HTTP {status} {detail[:200]}".rstrip(), reason=reason)
+    def __init__(self, dependency: str, status: int, detail: str = "", *, reason: str | None = None) -> None:
+        by_status = "http_429" if status == 429 else f"http_{status // 100}xx"
+        super().__init__(dependency, f"HTTP {status} {detail[:200]}".rstrip(), reason=reason or by_status)
         self.status = status
 
     @property

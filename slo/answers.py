@@ -90,8 +90,10 @@ def _lost(
     generated: bool,
     retrieved: bool,
 ) -> tuple[str, ...]:
-    if claimed in ("cached", "refused", "error"):
-        return ()  # no leg was used, or no answer was given
+    if claimed in ("refused", "error"):
+        return ()  # no answer was given
+    if claimed == "cached" and not retrieved:
+        return ()  # nothing was asked, so nothing was lost
     lost = []
     if not retrieved:
         lost.append("retrieval")

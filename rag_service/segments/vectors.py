@@ -15,7 +15,7 @@ import numpy.typing as npt
 from opentelemetry.trace import SpanKind, Tracer
 from pydantic import BaseModel, ValidationError
 
-from rag_service.errors import BadResponse, DependencyTimeout
+from rag_service.errors import BadResponse, BadStatus, DependencyTimeout
 from rag_service.resilience.deadline import current_deadline
 from rag_service.resilience.policy import Attempt, Guard
 from rag_service.resilience.pushback import status_error
@@ -25,6 +25,7 @@ from rag_service.telemetry import names
 from rag_service.telemetry.tracing import segment
 
 NAME = "vector_db"
+_WRONG_DIMENSION = "wrong_dimension"
 
 
 class _Hit(BaseModel):
@@ -91,6 +92,9 @@ class VectorSearch:
                 raise translate(NAME, error) from error
             if response.status_code != 200:
                 span.set_attribute(names.DB_STATUS, str(response.status_code))
+                if response.status_code == 422 and _WRONG_DIMENSION in response.text:
+                    # our vectors are not the index's: no failure of the DB, and no trying again will help
+                    raise BadStatus(NAME, 422, response.text, reason=_WRONG_DIMENSION)
                 raise status_error(
                     NAME,
                     response.status_code,

@@ -121,6 +121,7 @@ class Upstreams:
 
     def __init__(self) -> None:
         self.search: Exception | int | list[str] = ["a", "b"]
+        self.search_code = "x"
         self.stamp = "stamp"
         self.answer: list[bytes | float | Exception] | Exception | int = [
             chunk("Hello "),
@@ -142,7 +143,7 @@ class Upstreams:
         if isinstance(self.search, Exception):
             raise self.search
         if isinstance(self.search, int):
-            return httpx.Response(self.search, json={"error": {"code": "x", "message": "y"}})
+            return httpx.Response(self.search, json={"error": {"code": self.search_code, "message": "y"}})
         hits = [{"id": document_id, "score": 0.9} for document_id in self.search]
         return httpx.Response(200, json={"stamp": self.stamp, "results": [hits]})
 

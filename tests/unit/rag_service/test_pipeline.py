@@ -252,6 +252,20 @@ def test_a_search_of_documents_that_nobody_knows_is_empty_too(run, make_service)
     assert run(service.ask()).json()["degraded"][0]["reason"] == "empty_result"
 
 
+def test_vectors_of_another_length_are_labelled_and_open_no_breaker(run, make_service):
+    """The DB is right to refuse them: each answer says why it is lexical, and each search is still sent."""
+    service = make_service()
+    service.up.search, service.up.search_code = 422, "wrong_dimension"
+
+    async def many():
+        return [await service.ask() for _ in range(20)]
+
+    responses = run(many())
+    assert {one.json()["degraded"][0]["reason"] for one in responses} == {"wrong_dimension"}
+    assert {one.headers["x-rag-rung"] for one in responses} == {"lexical"}
+    assert service.up.searches == 20
+
+
 def test_the_models_vector_is_of_length_one():
     """What the semantic cache's product takes for granted of the scripted embedder is near enough."""
     assert abs(np.linalg.norm(np.full(384, 0.05)) - 1.0) < 0.03

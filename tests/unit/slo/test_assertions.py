@@ -119,6 +119,22 @@ def test_every_kind_of_loss_counts(steady, judge, lost):
     assert asserted(judge(steady), "every_degraded_answer_says_so").exemplars == (trace,)
 
 
+@pytest.mark.parametrize(("asked", "degraded"), [(True, 1), (False, 0)])
+def test_a_kept_answer_says_what_it_stands_in_for(steady, judge, asked, degraded):
+    """`cached` is a declared lesser answer; one given before anything was asked has lost nothing."""
+    attempt = steady.attempts[200]
+    attempt["outcome"] = "cached"
+    span = next(one for one in steady.segment("request") if one["trace_id"] == attempt["trace_id"])
+    span["attributes"]["rag.outcome"] = "cached"
+    gone = ("generate",) if asked else ("retrieve", "search", "context", "generate")
+    steady.spans = [
+        one for one in steady.spans if one["trace_id"] != attempt["trace_id"] or one["segment"] not in gone
+    ]
+    steady.assertions = [{"every_degraded_answer_says_so": {}}]
+    found = asserted(judge(steady), "every_degraded_answer_says_so")
+    assert (found.verdict, found.facts["degraded"]) == ("pass", degraded)
+
+
 def test_nothing_lost_is_no_proof_where_a_fault_was_planned(steady, healthy, judge):
     """In a steady run the rule holds; under a fault that cost no answer anything it was not tested."""
     steady.assertions = [{"every_degraded_answer_says_so": {}}]
