@@ -85,6 +85,9 @@ _COMPLETION = _object(
     }
 )
 
+_EVENT = _object({"event": {"enum": ["meta", "token", "done", "error"]}, "data": _TEXT})
+_CHUNK = _object({"data": _TEXT})
+
 _OUTCOME_HEADERS = {
     "X-RAG-Outcome": {"description": "As in the body.", "required": True, "schema": _OUTCOME},
     "X-Request-Id": {"description": "The trace id.", "required": True, "schema": _TRACE_ID},
@@ -162,9 +165,10 @@ def _ok(text: str, schema: dict[str, Any], headers: dict[str, Any] | None = None
     return found | {"headers": headers} if headers else found
 
 
-def _answered(schema: dict[str, Any], text: str) -> dict[str, Any]:
+def _answered(schema: dict[str, Any], event: dict[str, Any], text: str) -> dict[str, Any]:
+    """JSON as `schema`, or a stream each of whose events is an `event`."""
     answered = _ok(text, schema, _ANSWER_HEADERS)
-    answered["content"]["text/event-stream"] = {"schema": _TEXT}
+    answered["content"]["text/event-stream"] = {"schema": event}
     return answered
 
 
@@ -172,18 +176,27 @@ ANSWERS: dict[str, Any] = {
     "summary": "Answer a question",
     "openapi_extra": _body(_inlined(AnswerRequest.model_json_schema())),
     "responses": {
-        200: _answered(_ANSWER, "An answer, as JSON or (`stream`) as server-sent events; see `outcome`."),
+        200: _answered(_ANSWER, _EVENT, "An answer, as JSON or (`stream`) as events; see `outcome`."),
         **_refusals(_ERROR, 400, 408, 413, 415, 422, 500, 502, 503, 504),
     },
 }
-CHAT: dict[str, Any] = {
-    "summary": "Answer the last message, as OpenAI's chat completions do",
-    "openapi_extra": _body(_inlined(ChatRequest.model_json_schema())),
-    "responses": {
-        200: _answered(_COMPLETION, "A completion, as JSON or (`stream`) as chunks; see `ragquake.outcome`."),
-        **_refusals(_CHAT_ERROR, 400, 404, 408, 413, 415, 500, 502, 503, 504),
-    },
-}
+
+
+def chat(model: str) -> dict[str, Any]:
+    """The route of OpenAI's dialect; `model` is the only one that may be asked for."""
+    schema = _inlined(ChatRequest.model_json_schema())
+    schema["properties"]["model"] = {"const": model}
+    text = "A completion, as JSON or (`stream`) as chunks; see `ragquake.outcome`."
+    return {
+        "summary": "Answer the last message, as OpenAI's chat completions do",
+        "openapi_extra": _body(schema),
+        "responses": {
+            200: _answered(_COMPLETION, _CHUNK, text),
+            **_refusals(_CHAT_ERROR, 400, 404, 408, 413, 415, 500, 502, 503, 504),
+        },
+    }
+
+
 MODELS: dict[str, Any] = {
     "summary": "The one model that can be asked",
     "responses": {

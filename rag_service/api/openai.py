@@ -21,6 +21,7 @@ from rag_service.api.schema import (
     BadRequest,
     Criticality,
     FieldMistake,
+    Integral,
     QuestionText,
     SessionId,
     TopK,
@@ -35,7 +36,8 @@ _DONE = b"data: [DONE]\n\n"
 _QUESTION: TypeAdapter[str] = TypeAdapter(QuestionText)
 
 _Number = Annotated[float, Field(allow_inf_nan=False)]
-_Text = Annotated[str, StringConstraints(max_length=64 * 1024)]
+_Text = Annotated[str, StringConstraints(max_length=32 * 1024)]
+_Tag = Annotated[str, StringConstraints(max_length=256)]
 
 
 class _Model(BaseModel):
@@ -54,10 +56,10 @@ class Message(_Model):
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: _Text | list[TextPart] | None = None
-    name: _Text | None = None
+    name: _Tag | None = None
     refusal: _Text | None = None
     tool_calls: list[dict[str, Any]] | None = None
-    tool_call_id: _Text | None = None
+    tool_call_id: _Tag | None = None
 
     def text(self) -> str:
         if isinstance(self.content, list):
@@ -105,19 +107,19 @@ class ChatRequest(_Model):
     top_p: Annotated[_Number, Field(ge=0.0, le=1.0)] | None = None
     presence_penalty: _Number | None = None
     frequency_penalty: _Number | None = None
-    max_tokens: Annotated[int, Field(ge=1)] | None = None
-    max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
-    stop: _Text | list[_Text] | None = None
-    seed: int | None = None
+    max_tokens: Annotated[int, Field(ge=1), Integral] | None = None
+    max_completion_tokens: Annotated[int, Field(ge=1), Integral] | None = None
+    stop: _Tag | list[_Tag] | None = None
+    seed: Annotated[int, Integral] | None = None
     logit_bias: dict[str, _Number] | None = None
     top_logprobs: Literal[0] | None = None
     parallel_tool_calls: bool | None = None
-    reasoning_effort: _Text | None = None
-    verbosity: _Text | None = None
-    user: _Text | None = None
-    safety_identifier: _Text | None = None
-    prompt_cache_key: _Text | None = None
-    service_tier: _Text | None = None
+    reasoning_effort: _Tag | None = None
+    verbosity: _Tag | None = None
+    user: _Tag | None = None
+    safety_identifier: _Tag | None = None
+    prompt_cache_key: _Tag | None = None
+    service_tier: _Tag | None = None
     store: bool | None = None
     metadata: dict[str, str] | None = None
 

@@ -23,7 +23,7 @@ def add_routes(app: FastAPI, answers: Answers, operations: Operations, chat: Ope
     async def post_answers(request: Request) -> Response:
         return await answers(request, native)
 
-    @app.post("/v1/chat/completions", **description.CHAT)
+    @app.post("/v1/chat/completions", **description.chat(chat.model))
     async def post_chat_completions(request: Request) -> Response:
         return await answers(request, chat)
 

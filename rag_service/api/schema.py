@@ -11,7 +11,7 @@ import json
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
 DEADLINE_HEADER = "x-request-deadline-ms"
 #: Of one mistake's value, and of its field's name.
@@ -19,9 +19,22 @@ _ECHO = 100
 _MOST_MISTAKES = 20
 
 Criticality = Literal["critical", "normal", "sheddable"]
-QuestionText = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=4000)]
+
+
+def _integral(value: Any) -> Any:
+    """5.0 is an integer in JSON Schema, which does not tell it from 5."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+#: Put it last into an `Annotated[int, …]`.
+Integral = BeforeValidator(_integral)
+QuestionText = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=4000),
+    Field(json_schema_extra={"pattern": r"\S"}),  # not only white space
+]
 SessionId = Annotated[str, StringConstraints(max_length=128)]
-TopK = Annotated[int, Field(ge=1, le=20)]
+TopK = Annotated[int, Field(ge=1, le=20), Integral]
 
 
 class AnswerRequest(BaseModel):

@@ -134,7 +134,8 @@ class _Service:
         usage = {"prompt_tokens": 9, "completion_tokens": 1}
         chunks = [{"choices": [delta]}, {"choices": [stop]}, {"choices": [], "usage": usage}]
         body = "".join(f"data: {json.dumps(part)}\n\n" for part in chunks) + "data: [DONE]\n\n"
-        return httpx.Response(200, headers={"content-type": "text/event-stream"}, text=body)
+        stream = httpx.ByteStream(body.encode())
+        return httpx.Response(200, headers={"content-type": "text/event-stream"}, stream=stream)
 
     def ask(self, times=1, **fields):
         async def all_of_them():

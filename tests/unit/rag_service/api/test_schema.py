@@ -7,8 +7,9 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
-from rag_service.api.schema import BadRequest, parse_body, parse_deadline_s
+from rag_service.api.schema import BadRequest, parse_as, parse_body, parse_deadline_s
 
 
 def test_a_plain_question_is_enough():
@@ -53,7 +54,61 @@ def test_any_bytes_are_a_question_or_a_bad_request(body):
     try:
         parse_body(body)
     except BadRequest as bad:
-        json.dumps(bad.body())
+        assert bad.mistakes
+        for mistake in bad.mistakes:
+            f"{mistake.field}{mistake.value}{mistake.message}{bad}".encode()  # can be sent
+
+
+@pytest.mark.parametrize(
+    ("body", "field", "said"),
+    [
+        (b'{"question": "x", "question": "y"}', "question", "appears twice"),
+        (b'{"question": "x", "a": NaN}', "a", "not permitted"),
+        (b'{"question": "x", "top_k": NaN}', "top_k", "integer"),
+        (b'{"question": "x", "top_k": 1e999}', "top_k", "integer"),
+        (b'{"question": "x", "top_k": 5.5}', "top_k", "integer"),
+        (b'{"question": "x", "top_k": ' + b"9" * 5000 + b"}", "body", "Invalid JSON"),
+        (b'{"question": "\\ud800"}', "body", "Invalid JSON"),
+        (b'{"question": "x", "a\\udfff": 1}', "body", "Invalid JSON"),
+        (b'{"question": "\xff"}', "body", "Invalid JSON"),
+        ('{"question": "x"}'.encode("utf-16"), "body", "Invalid JSON"),
+        (b"", "body", "Invalid JSON"),
+        (b"null", "body", "object"),
+        (b"[]", "body", "object"),
+    ],
+)
+def test_odd_bytes_are_refused(body, field, said):
+    """Duplicate keys, numbers that are none, halves of characters, other encodings."""
+    with pytest.raises(BadRequest) as bad:
+        parse_body(body)
+    assert bad.value.mistakes[0].field == field
+    assert said in bad.value.mistakes[0].message
+
+
+def test_an_integer_may_be_written_as_a_float():
+    """JSON Schema, and so the OpenAPI document, does not tell 5.0 from 5."""
+    assert parse_body(b'{"question": "x", "top_k": 5.0}').top_k == 5
+
+
+@pytest.mark.parametrize(
+    ("body", "field", "said"),
+    [
+        (b'{"metadata": {"a": "1", "a": "2"}}', "a", "appears twice"),
+        (b'{"metadata": {"a": "1"}, "seed": Infinity}', "seed", ""),
+    ],
+)
+def test_what_pydantic_takes_is_looked_at_again(body, field, said):
+    """A key twice in a nested object, a number that JSON does not have."""
+
+    class Lenient(BaseModel):
+        metadata: dict[str, str]
+        seed: float = 0.0
+
+    with pytest.raises(BadRequest) as bad:
+        parse_as(Lenient, body, status=400)
+    assert bad.value.status == 400
+    assert bad.value.mistakes[0].field in (field, "body")
+    assert said in bad.value.mistakes[0].message
 
 
 def test_deep_nesting_is_a_bad_request():
