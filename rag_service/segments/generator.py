@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx
-from httpx_sse import EventSource, ServerSentEvent, SSEError
 from opentelemetry.trace import Span, SpanKind, Tracer
 
 from rag_service.errors import BadResponse, ConnectionBroken, DependencyTimeout, StreamFailed
@@ -25,12 +24,14 @@ from rag_service.resilience.policy import Attempt, Guard
 from rag_service.resilience.pushback import status_error
 from rag_service.resilience.stream import Delta, TokenGuard, Usage
 from rag_service.segments.context import Prompt
+from rag_service.segments.event_stream import EventStream, EventTooLong
 from rag_service.segments.http import Endpoint, translate
 from rag_service.telemetry import names
 from rag_service.telemetry.tracing import fail
 
 NAME = "llm"
 _DRAIN_S = 0.05
+_decode = json.JSONDecoder().decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,7 @@ class TokenStream:
         if self._closed:
             return
         self._closed = True
+        self._guard.close()
         finished = self.finish_reason is not None and self._error is None
         if not finished and self._error is None:
             self._error = asyncio.CancelledError("the caller hung up")
@@ -162,6 +164,7 @@ class Generator:
             | {names.ATTEMPT: attempt.number, names.REQUEST_MAX_TOKENS: max_tokens},
         )
         response: httpx.Response | None = None
+        tokens: TokenGuard | None = None
         started = self._clock()
         try:
             response = await self._send(prompt, max_tokens, limit)
@@ -173,6 +176,8 @@ class Generator:
         except BaseException as error:
             fail(span, error)
             span.end()
+            if tokens is not None:
+                tokens.close()
             if response is not None:
                 await response.aclose()
             raise
@@ -214,30 +219,35 @@ class Generator:
 
 async def _deltas(response: httpx.Response) -> AsyncIterator[Delta]:
     """The stream's events up to `[DONE]`; comments (pings) never become one."""
+    kind = response.headers.get("content-type", "")
+    if kind.partition(";")[0].strip().lower() != "text/event-stream":
+        raise BadResponse(NAME, f"its content type is {kind[:100]!r}, not text/event-stream")
+    chunks = response.aiter_bytes() if "content-encoding" in response.headers else response.aiter_raw()
+    events = EventStream()
     try:
-        events = EventSource(response).aiter_sse()
-        async for event in events:
-            if event.data == "[DONE]":
-                await _drain(events)
-                return
-            yield _read(event.data)
+        async for chunk in chunks:
+            for data in events.feed(chunk):
+                if data == b"[DONE]":
+                    await _drain(chunks)
+                    return
+                yield _read(data)
     except httpx.HTTPError as error:
         raise translate(NAME, error) from error
-    except SSEError as error:
+    except EventTooLong as error:
         raise BadResponse(NAME, str(error)) from error
 
 
-async def _drain(events: AsyncIterator[ServerSentEvent]) -> None:
+async def _drain(chunks: AsyncIterator[bytes]) -> None:
     """Read to the body's end, which follows at once: only then can the connection be used again."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_DRAIN_S):
-            async for _ in events:
+            async for _ in chunks:
                 pass
 
 
-def _read(data: str) -> Delta:
+def _read(data: bytes) -> Delta:
     try:
-        chunk: dict[str, Any] = json.loads(data)
+        chunk: dict[str, Any] = _decode(data.decode())
         if "error" in chunk:
             raise StreamFailed(NAME, f"the server reports {str(chunk['error'])[:200]}", reason="llm_error")
         usage = chunk.get("usage")

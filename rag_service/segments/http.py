@@ -19,7 +19,10 @@ from rag_service.errors import (
     DependencyTimeout,
     DependencyUnreachable,
 )
+from rag_service.segments.wire import WireTransport
 from rag_service.telemetry import names
+
+_IDLE_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +52,16 @@ def make_client(
     transport: httpx.AsyncBaseTransport | None = None,
 ) -> httpx.AsyncClient:
     """A pooled client for one dependency; environment proxies are ignored on purpose."""
+    if transport is None:
+        secure = endpoint.url.startswith("https:")
+        transport = WireTransport(
+            max_connections=max_connections,
+            idle_s=_IDLE_S,
+            ssl_context=httpx.create_ssl_context(trust_env=False) if secure else None,
+        )
     return httpx.AsyncClient(
         base_url=endpoint.url,
         timeout=httpx.Timeout(None, connect=connect_s),
-        limits=httpx.Limits(
-            max_connections=max_connections, max_keepalive_connections=max_connections, keepalive_expiry=2.0
-        ),
         trust_env=False,
         transport=transport,
     )
