@@ -131,6 +131,10 @@ class Upstreams:
             DONE,
         ]
         self.search_delay_s = 0.0
+        #: The delays of the next searches, before `search_delay_s` is for all.
+        self.search_delays: list[float] = []
+        #: What the model server says to the next generations, before `answer`.
+        self.pushback: list[httpx.Response] = []
         self.searches = 0
         self.generations = 0
         self.streams: list[ScriptedStream] = []
@@ -139,7 +143,7 @@ class Upstreams:
         if request.url.path.endswith("/health"):
             return httpx.Response(404)
         self.searches += 1
-        await asyncio.sleep(self.search_delay_s)
+        await asyncio.sleep(self.search_delays.pop(0) if self.search_delays else self.search_delay_s)
         if isinstance(self.search, Exception):
             raise self.search
         if isinstance(self.search, int):
@@ -151,6 +155,8 @@ class Upstreams:
         if request.url.path.endswith("/health"):
             return httpx.Response(404)
         self.generations += 1
+        if self.pushback:
+            return self.pushback.pop(0)
         if isinstance(self.answer, Exception):
             raise self.answer
         if isinstance(self.answer, int):
