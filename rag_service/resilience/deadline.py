@@ -3,6 +3,10 @@
 A timeout that starts anew in each layer lets work go on long after its caller has left. One deadline is
 fixed at the door (header `X-Request-Deadline-Ms`, or the default) and every attempt takes the smaller of
 its own limit and what is left. The clock is passed in, so that tests decide what time it is.
+
+    >>> deadline = Deadline.after(1.0, clock=lambda: 0.0)
+    >>> deadline.limit(2.0, doing="the search", reserve_s=0.25)
+    Limit(limit_s=0.75, by_deadline=True)
 """
 
 from __future__ import annotations

@@ -8,6 +8,20 @@ budget and the caller's deadline, less what a fallback needs, allow it.
 
 Pushback is repeated only when the peer named a time and that time is short: it is waited for (and a random
 bit more, since everybody was told the same), if at least as much is left for the attempt afterwards.
+
+    >>> from rag_service.errors import ConnectionBroken
+    >>> budget = RetryBudget(ratio=0.1, minimum=3, window_s=10.0, clock=lambda: 0.0)
+    >>> async def flaky(number):
+    ...     if number == 1:
+    ...         raise ConnectionBroken("vector_db", "reset")
+    ...     return f"attempt {number}"
+    >>> async def call():
+    ...     loop = retrying(RetryPolicy(), deadline=Deadline.never(), budget=budget, rng=random.Random())
+    ...     async for trial in loop:
+    ...         with trial:
+    ...             return await flaky(trial.retry_state.attempt_number)
+    >>> asyncio.run(call())
+    'attempt 2'
 """
 
 from __future__ import annotations

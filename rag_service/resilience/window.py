@@ -4,6 +4,11 @@ Counting consecutive failures (pybreaker's rule) never notices a steady 60 % fai
 calls left it closed. A time window does. Sums are corrected when entries leave (as Resilience4j does);
 scanning 5,000 entries at each call had cost 0.54 ms. Old entries leave on reading too: a window that
 evicts only on writing trips on failures that are long past.
+
+    >>> window = TimeWindow(10.0, clock=lambda: 0.0)
+    >>> window.record(failed=True, slow=False)
+    >>> window.rates()
+    Rates(calls=1, failures=1, slow=0)
 """
 
 from __future__ import annotations
