@@ -44,6 +44,7 @@ CONTRACT = {
         "client.address",
         "network.protocol.version",
         "rag.outcome",
+        "rag.degradation.rung",
         "rag.degraded.reason",
         "rag.degraded.segments",
         "rag.response.time_to_first_chunk",
