@@ -1,0 +1,56 @@
+"""More questions than the embedder can take: the lexical leg needs no embedding and answers at once."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.scenario.behaviour.client import at_once
+from tests.scenario.behaviour.evidence import Evidence
+from tests.scenario.behaviour.invariants import assert_invariants
+from tests.scenario.behaviour.lab import Lab, Proxy
+
+pytestmark = pytest.mark.slow
+CALLERS = 160
+NOISE_S = 0.15
+_LONG = "I have tried it with the following words. " * 20
+"""Long questions take the embedder several times as long, and the rest of the service hardly longer."""
+
+
+def _flood(lab: Lab, proxy: Proxy, **settings: object) -> Evidence:
+    room = {f"{group}__max_in_flight": 512 for group in ("admission", "search", "generate")}
+    queue = {"embed__queue_deadline_s": 0.1, "embed__attempt_s": 0.5}
+    with lab.service(proxy, **room, **queue, **settings) as service:
+        asks = at_once(CALLERS, patience_s=8.0, stream=False)
+        service.ask(*(replace(ask, question=f"{ask.question} {_LONG}") for ask in asks))
+    return service.evidence
+
+
+def _queue_is_bounded(evidence: Evidence) -> None:
+    """Nobody waits longer in the embedder's queue than its deadline; who would, loses that leg and says so."""
+    assert all(one.answered for one in evidence.attempts), evidence.outcomes()
+    lost = [one for one in evidence.attempts if one.reasons & {"queue_full", "queue_timeout"}]
+    assert len(lost) >= 0.1 * CALLERS, "the embedder was not saturated"
+    assert all(one.outcome == "degraded" for one in lost)
+    waits = [
+        float(span["rag.embed.queue_wait"])
+        for span in evidence.named("embeddings")
+        if span.get("rag.embed.queue_wait")
+    ]
+    assert waits and max(waits) <= evidence.settings.embed.queue_deadline_s + NOISE_S
+    batches = {
+        int(span["rag.embed.batch_size"])
+        for span in evidence.named("embeddings")
+        if "error.type" not in span.attributes
+    }
+    assert max(batches) > 1, "nothing was batched"
+
+
+def test_a_saturated_embedder(lab: Lab, builtin: Proxy) -> None:
+    """A flood: a queue bounded in length and time, lexical answers beyond. Unprotected, the wait grows."""
+    on = _flood(lab, builtin)
+    _queue_is_bounded(on)
+    assert_invariants(on)
+    with pytest.raises(AssertionError):
+        _queue_is_bounded(_flood(lab, builtin, resilience="off"))

@@ -1,0 +1,146 @@
+"""More callers than there is room for, callers who leave, and callers who all come back at once."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.scenario.behaviour.client import at_once, steady
+from tests.scenario.behaviour.evidence import Evidence, overlap, quantile, ratio
+from tests.scenario.behaviour.invariants import (
+    assert_invariants,
+    probes_are_bounded,
+    the_models_slots_are_free_again,
+)
+from tests.scenario.behaviour.lab import Lab, ModelServer, Proxy
+
+pytestmark = pytest.mark.slow
+PATIENCE_S = 2.5
+
+
+def _spike(lab: Lab, proxy: Proxy, **settings: object) -> Evidence:
+    """A model server with four places (about ten answers a second), at 4/s, then 40/s, then 4/s again."""
+    with lab.service(proxy, llm="small_llm", **settings) as service:
+        service.mark("baseline")
+        service.ask(*steady(4, 1.5, patience_s=PATIENCE_S))
+        service.mark("spike")
+        service.ask(*steady(40, 3.0, patience_s=PATIENCE_S))
+        service.mark("calm")
+        service.notes["full_after_s"] = service.ask_until_full(10.0)
+        service.mark("recovered")
+        service.ask(*steady(4, 1.5, patience_s=PATIENCE_S))
+    return service.evidence
+
+
+def _bore_the_spike(evidence: Evidence) -> None:
+    """Nearly all are answered in time, in full or less; refusals are fast; nothing is asked twice."""
+    assert ratio(evidence.between("baseline", "spike"), lambda one: one.outcome == "full") == 1.0
+    spike = evidence.between("spike", "calm")
+    answered = [one for one in spike if one.answered]
+    assert len(answered) >= 0.9 * len(spike), evidence.outcomes(spike)
+    assert all(one.ending == "answered" for one in spike), evidence.outcomes(spike)
+    assert quantile([one.took_s for one in answered], 0.95) <= PATIENCE_S
+    for word in ("search", "chat"):
+        assert len(evidence.named(word)) <= 1.1 * len(evidence.attempts)
+    assert evidence.notes["full_after_s"] <= 5.0
+    assert ratio(evidence.between("recovered"), lambda one: one.outcome == "full") == 1.0
+
+
+def test_a_tenfold_spike(lab: Lab, builtin: Proxy) -> None:
+    """Ten times the traffic: answers, some of them less, in time. Unprotected, most callers wait in vain."""
+    on = _spike(lab, builtin)
+    _bore_the_spike(on)
+    assert_invariants(on)
+    with pytest.raises(AssertionError):
+        _bore_the_spike(_spike(lab, builtin, resilience="off"))
+
+
+def _leaving(lab: Lab, proxy: Proxy, model: ModelServer, sabotage: str | None = None) -> Evidence:
+    """Answers take 4 s; callers leave after three tokens, or after half a second without a word."""
+    with lab.service(proxy, sabotage=sabotage) as service:
+        with model.faults({"kind": "slow_tokens", "delay_s": 0.1}):
+            streams = at_once(10, patience_s=8.0, hang_up_tokens=3)
+            wholes = at_once(10, patience_s=8.0, hang_up_s=0.5, stream=False)
+            service.ask(*streams, *wholes)
+        service.mark("left")
+    return service.evidence
+
+
+def _left_no_trace(evidence: Evidence) -> None:
+    """All have left, their slots are free within a second, and no breaker took it for a failure."""
+    assert {one.ending for one in evidence.attempts} == {"hung_up"}
+    assert max(reading.running for reading in evidence.readings) >= 10, "the answers did not overlap"
+    the_models_slots_are_free_again(evidence)
+    assert not evidence.opened("llm")
+    assert all(span["rag.stream.completed"] == "false" for span in evidence.named("POST"))
+
+
+def test_clients_that_hang_up(lab: Lab, builtin: Proxy, model: ModelServer) -> None:
+    """Streams and JSON answers alike stop at once. A service that does not look finishes them for nobody."""
+    on = _leaving(lab, builtin, model)
+    _left_no_trace(on)
+    assert_invariants(on)
+    with pytest.raises(AssertionError):
+        _left_no_trace(_leaving(lab, builtin, model, sabotage="ignore_hang_ups"))
+
+
+def _impatient(lab: Lab, proxy: Proxy, hang_up_s: float, sabotage: str | None = None) -> Evidence:
+    """The vector DB hangs for longer than anybody waits, and searches may take longer than that, too."""
+    with (
+        lab.service(proxy, sabotage=sabotage, search__attempt_s=2.0) as service,
+        proxy.toxic("vector_db", "latency", latency=5000),
+    ):
+        service.ask(*steady(10, 1.5, patience_s=6.0, hang_up_s=hang_up_s))
+    return service.evidence
+
+
+def test_impatient_clients_hide_no_hanging_dependency(lab: Lab, proxy: Proxy) -> None:
+    """An old cancellation counts as a slow call and opens the breaker, a young one is neutral."""
+    on = _impatient(lab, proxy, hang_up_s=0.6)
+    assert on.opened("vector_db")
+    assert_invariants(on)
+    assert not _impatient(lab, proxy, hang_up_s=0.12).opened("vector_db")
+    forgiving = _impatient(lab, proxy, hang_up_s=0.6, sabotage="forgive_cancellations")
+    assert not forgiving.opened("vector_db"), "what a breaker that ignores every cancellation does"
+
+
+PROBES = 3
+
+
+def _herd(lab: Lab, proxy: Proxy, **settings: object) -> Evidence:
+    with lab.service(proxy, **settings) as service:
+        with proxy.shut("vector_db"):
+            service.ask(*steady(15, 1.0, patience_s=2.0))
+        assert service.breakers()["vector_db"] == "open"
+        with proxy.toxic("vector_db", "latency", latency=120):
+            time.sleep(1.3)  # the open time is over, and nobody has asked since
+            service.mark("back")
+            service.ask(*at_once(40, patience_s=3.0))
+            service.ask(*at_once(20, patience_s=3.0))
+    return service.evidence
+
+
+def _let_in_by_threes(evidence: Evidence) -> None:
+    """A handful of probes, everybody else served without it; then it is closed again."""
+    half_open = [
+        span
+        for span in evidence.named("breaker")
+        if span.get("resilience.circuit_breaker.state") == "half_open"
+        and span["resilience.circuit_breaker.outcome"] != "rejected"
+    ]
+    assert half_open, "the breaker was never half open"
+    assert overlap(half_open) <= PROBES, f"{overlap(half_open)} probes at a time"
+    assert all(one.answered for one in evidence.between("back"))
+    assert evidence.closed("vector_db")
+
+
+def test_a_thundering_herd_at_recovery(lab: Lab, proxy: Proxy) -> None:
+    """Sixty callers meet a vector DB that has just come back: three probe. Without that limit, all do."""
+    on = _herd(lab, proxy)
+    _let_in_by_threes(on)
+    assert_invariants(on)
+    unlimited = _herd(lab, proxy, breaker__probes=100)
+    probes_are_bounded(unlimited)
+    with pytest.raises(AssertionError):
+        _let_in_by_threes(unlimited)

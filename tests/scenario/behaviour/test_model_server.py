@@ -1,0 +1,272 @@
+"""The model server slow, silent, cut off, pushing back or lying about its end.
+
+Before the first token another rung answers; after it, the stream ends in one `error` event and never starts
+anew. The faults are the simulator's own, because a proxy cannot say 429 or abort an answer.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.scenario.behaviour.client import Ask, at_once, steady
+from tests.scenario.behaviour.evidence import Attempt, Evidence, quantile
+from tests.scenario.behaviour.invariants import assert_invariants
+from tests.scenario.behaviour.lab import FREE_WITHIN_S, Lab, ModelServer, Proxy
+
+pytestmark = pytest.mark.slow
+NOISE_S = 0.3
+
+
+def _extractive(attempt: Attempt, *reasons: str) -> bool:
+    """A whole answer from the documents alone that says why."""
+    return (
+        attempt.answered
+        and attempt.outcome == "degraded"
+        and {loss["fallback"] for loss in attempt.degraded} == {"extractive"}
+        and attempt.reasons <= set(reasons)
+    )
+
+
+def _slow_first_token(lab: Lab, proxy: Proxy, model: ModelServer, **settings: object) -> Evidence:
+    limits = {"generate__first_token_s": 0.6, "breaker__slow_first_token_s": 0.5}
+    with (
+        lab.service(proxy, **limits, **settings) as service,
+        model.faults({"kind": "slow_first_token", "delay_s": 5.0}),
+    ):
+        service.ask(*steady(8, 2.0, patience_s=3.0))
+    return service.evidence
+
+
+def _stood_in_for(evidence: Evidence) -> None:
+    """Within the first token's limit, from the documents; no header before the answer was decided."""
+    assert all(_extractive(one, "timeout", "circuit_open") for one in evidence.attempts), evidence.outcomes()
+    limit_s = evidence.settings.generate.first_token_s
+    assert max(one.took_s for one in evidence.attempts) <= limit_s + NOISE_S
+    streams = [one for one in evidence.attempts if one.stream]
+    assert streams
+    for one in streams:
+        assert one.events[0].name == "meta" and one.events[0].data["outcome"] == "degraded"
+        assert one.first_token_s - (one.events[0].at_s - one.started_s) <= NOISE_S
+    assert all(span["rag.attempt"] == "1" for span in evidence.named("chat")), "a timeout was retried"
+    evidence.first_opening("llm")
+
+
+def test_a_model_server_slow_to_its_first_token(lab: Lab, builtin: Proxy, model: ModelServer) -> None:
+    """The cap on the first token, then the documents' own words. Unprotected, callers wait in vain."""
+    on = _slow_first_token(lab, builtin, model)
+    _stood_in_for(on)
+    assert_invariants(on)
+    with pytest.raises(AssertionError):
+        _stood_in_for(_slow_first_token(lab, builtin, model, resilience="off"))
+
+
+def _stalled(lab: Lab, proxy: Proxy, model: ModelServer, **settings: object) -> Evidence:
+    with (
+        lab.service(proxy, generate__token_gap_s=0.5, **settings) as service,
+        model.faults({"kind": "stall", "after_tokens": 5, "ping_s": 0.1}),
+    ):
+        service.mark("first")
+        service.ask(*at_once(8, patience_s=2.5))
+        service.mark("second")
+        service.ask(*steady(8, 0.5, patience_s=2.5))
+    return service.evidence
+
+
+def _ended_by_the_gap(evidence: Evidence) -> None:
+    """One error event after the gap, although bytes kept coming; the slots free; later callers spared."""
+    first = evidence.between("first", "second")
+    gap_s = evidence.settings.generate.token_gap_s
+    for one in first:
+        last = one.terminal
+        assert last is not None and last.name == "error", one.ending
+        assert (last.data["code"], last.data["partial"]) == ("llm_stalled", True)
+        tokens = [event for event in one.events if event.name == "token"]
+        assert len(tokens) == 5
+        assert gap_s * 0.9 <= last.at_s - tokens[-1].at_s <= gap_s + NOISE_S
+    _slots_free_after(evidence, max(one.ended_s for one in first))
+    evidence.first_opening("llm")
+    assert all(_extractive(one, "circuit_open") for one in evidence.between("second"))
+
+
+def _slots_free_after(evidence: Evidence, at_s: float) -> None:
+    later = [reading for reading in evidence.readings if reading.at_s >= at_s + FREE_WITHIN_S]
+    earlier = [reading for reading in evidence.readings if at_s - 0.2 <= reading.at_s < at_s + FREE_WITHIN_S]
+    assert any(reading.running == 0 for reading in earlier) or not later, "slots were held for over 1 s"
+
+
+def test_an_answer_that_stalls(lab: Lab, builtin: Proxy, model: ModelServer) -> None:
+    """Tokens are timed, pings are not tokens. Unprotected, callers stare at half an answer."""
+    on = _stalled(lab, builtin, model)
+    _ended_by_the_gap(on)
+    assert_invariants(on)
+    with pytest.raises(AssertionError):
+        _ended_by_the_gap(_stalled(lab, builtin, model, resilience="off"))
+
+
+def _broken(lab: Lab, proxy: Proxy, disturbance: Any, **settings: object) -> Evidence:
+    """Eight answers end badly in their middle, then a few more callers come."""
+    with lab.service(proxy, **settings) as service, disturbance:
+        service.mark("first")
+        service.ask(*at_once(8, patience_s=2.5))
+        service.mark("second")
+        service.ask(*steady(8, 0.5, patience_s=2.5))
+    return service.evidence
+
+
+def _ended_honestly(evidence: Evidence, code: str) -> None:
+    """A partial answer and one error event that says what it was; then the breaker spares the others."""
+    for one in evidence.between("first", "second"):
+        last = one.terminal
+        assert last is not None and last.name == "error", (one.ending, last)
+        assert (last.data["code"], last.data["partial"]) == (code, True), last.data
+        assert len(one.text) > 0
+    evidence.first_opening("llm")
+    assert all(_extractive(one, "circuit_open") for one in evidence.between("second"))
+
+
+def test_a_stream_that_the_network_cuts(lab: Lab, proxy: Proxy) -> None:
+    """The connection ends in mid-answer: an error event, then no more calls for a while."""
+
+    def cut() -> Any:
+        return proxy.toxic("llm", "limit_data", bytes=3000)
+
+    on = _broken(lab, proxy, cut())
+    _ended_honestly(on, "llm_stream_cut")
+    assert_invariants(on)
+    with pytest.raises(AssertionError):
+        _ended_honestly(_broken(lab, proxy, cut(), resilience="off"), "llm_stream_cut")
+
+
+@pytest.mark.parametrize(
+    ("kind", "code"),
+    [
+        ("cut", "llm_stream_cut"),
+        ("truncate", "llm_stream_cut"),
+        ("malformed_chunk", "bad_response"),
+        ("abort", "llm_aborted"),
+    ],
+)
+def test_an_answer_that_ends_badly(
+    lab: Lab, builtin: Proxy, model: ModelServer, kind: str, code: str
+) -> None:
+    """Killed, closed without an end, garbled, or aborted behind `[DONE]`: never passed off as whole."""
+    fault = {"kind": kind, "after_tokens": 5}
+    on = _broken(lab, builtin, model.faults(fault))
+    _ended_honestly(on, code)
+    assert_invariants(on)
+    with pytest.raises(AssertionError):
+        _ended_honestly(_broken(lab, builtin, model.faults(fault), resilience="off"), code)
+
+
+def test_done_alone_is_no_success(lab: Lab, builtin: Proxy, model: ModelServer) -> None:
+    """With a service that trusts `[DONE]`, half an answer passes for a full one, and the check sees it."""
+    fault = {"kind": "abort", "after_tokens": 5}
+    trusting = _broken(lab, builtin, model.faults(fault), sabotage="trust_done")
+    assert trusting.outcomes()["full"] == len(trusting.attempts)
+    assert all(len(one.text.split()) == 5 for one in trusting.attempts)
+    with pytest.raises(AssertionError):
+        _ended_honestly(trusting, "llm_aborted")
+
+
+def _abort_before_a_word(lab: Lab, proxy: Proxy, model: ModelServer, **settings: object) -> Evidence:
+    with (
+        lab.service(proxy, **settings) as service,
+        model.faults({"kind": "abort", "after_tokens": 0}),
+    ):
+        service.ask(*steady(8, 1.0, patience_s=2.0))
+    return service.evidence
+
+
+def _nothing_was_said_yet(evidence: Evidence) -> None:
+    """Before the first token another rung may still answer."""
+    reasons = ("llm_aborted", "llm_empty", "circuit_open")
+    assert all(_extractive(one, *reasons) for one in evidence.attempts), [
+        (one.outcome, one.reasons) for one in evidence.attempts
+    ]
+
+
+def test_an_abort_before_the_first_token(lab: Lab, builtin: Proxy, model: ModelServer) -> None:
+    """The documents' own words stand in. Unprotected, callers see errors."""
+    on = _abort_before_a_word(lab, builtin, model)
+    _nothing_was_said_yet(on)
+    assert_invariants(on)
+    with pytest.raises(AssertionError):
+        _nothing_was_said_yet(_abort_before_a_word(lab, builtin, model, resilience="off"))
+
+
+def _come_back_in_a_second(lab: Lab, proxy: Proxy, model: ModelServer, **settings: object) -> Evidence:
+    with (
+        lab.service(proxy, **settings) as service,
+        model.faults({"kind": "rate_limited", "retry_after_s": 1.0, "count": 1}),
+    ):
+        service.ask(Ask(patience_s=8.0))
+    return service.evidence
+
+
+def _came_back(evidence: Evidence) -> None:
+    """Asked again once, not before the second was over, and answered in full."""
+    (attempt,) = evidence.attempts
+    assert attempt.outcome == "full", (attempt.outcome, attempt.reasons)
+    first, second = evidence.named("chat")
+    assert second.start_s - first.end_s >= 1.0
+    assert not evidence.opened("llm")
+
+
+def test_a_retry_after_that_fits_is_waited_for(lab: Lab, builtin: Proxy, model: ModelServer) -> None:
+    """429 with a second's wait, 8 s of patience: a full answer, later. With waiting disabled: a poorer one."""
+    on = _come_back_in_a_second(lab, builtin, model)
+    _came_back(on)
+    assert_invariants(on)
+    with pytest.raises(AssertionError):
+        _came_back(_come_back_in_a_second(lab, builtin, model, retry__max_retry_after_s=0.0))
+
+
+def _turned_away(
+    lab: Lab, proxy: Proxy, model: ModelServer, fault: dict[str, Any], **settings: object
+) -> Evidence:
+    with lab.service(proxy, **settings) as service, model.faults(fault):
+        service.ask(*steady(10, 1.5, patience_s=2.0))
+    return service.evidence
+
+
+def _pushback_obeyed(evidence: Evidence) -> None:
+    """One attempt each, an answer at once from the documents, and a closed breaker: nothing is broken."""
+    reasons = ("http_429", "pushback", "bulkhead_full")
+    assert all(_extractive(one, *reasons) for one in evidence.attempts), [
+        (one.outcome, one.reasons) for one in evidence.attempts
+    ]
+    assert all(span["rag.attempt"] == "1" for span in evidence.named("chat"))
+    assert quantile([one.took_s for one in evidence.attempts], 0.95) <= NOISE_S
+    assert not evidence.opened("llm")
+
+
+@pytest.mark.parametrize("kind", ["rate_limited", "unavailable"])
+def test_pushback_is_no_failure(lab: Lab, builtin: Proxy, model: ModelServer, kind: str) -> None:
+    """429 or 503 with a wait that does not fit: no waiting, no retry, no breaker. Unprotected: errors."""
+    fault = {"kind": kind, "retry_after_s": 30.0}
+    on = _turned_away(lab, builtin, model, fault)
+    _pushback_obeyed(on)
+    assert_invariants(on)
+    with pytest.raises(AssertionError):
+        _pushback_obeyed(_turned_away(lab, builtin, model, fault, resilience="off"))
+
+
+def _failure_noticed(evidence: Evidence) -> None:
+    """Answers from the documents; after a few calls the breaker spares the server the others."""
+    assert all(_extractive(one, "http_5xx", "circuit_open") for one in evidence.attempts), [
+        (one.outcome, one.reasons) for one in evidence.attempts
+    ]
+    evidence.first_opening("llm")
+    assert len(evidence.named("chat")) < len(evidence.attempts)
+
+
+def test_a_503_is_a_failure(lab: Lab, builtin: Proxy, model: ModelServer) -> None:
+    """503 without a word on when to come back opens the breaker. Unprotected, callers see errors."""
+    fault = {"kind": "unavailable"}
+    on = _turned_away(lab, builtin, model, fault)
+    _failure_noticed(on)
+    assert_invariants(on)
+    with pytest.raises(AssertionError):
+        _failure_noticed(_turned_away(lab, builtin, model, fault, resilience="off"))
