@@ -8,7 +8,7 @@ BIN := .venv/bin
 RUN_FLAGS = $(if $(filter-out local,$(STACK)),--stack $(STACK)) $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: recall help setup setup-dev test test-all check format lock list doctor clean FORCE
+.PHONY: recall help setup setup-dev test test-all check format lock list doctor clean bench-service bench-embedder soak FORCE
 
 help: ## list what make can do
 	@echo "ragquake: does a RAG service survive a tenfold spike and a failing dependency?"
@@ -48,6 +48,15 @@ check: setup-dev ## linters, types and import rules alone
 
 recall: setup ## recall@5 of each retrieval leg and of both (ARGS='--check' holds the baseline)
 	$(BIN)/python -m bench.recall $(ARGS)
+
+bench-service: setup-dev ## CPU per answer; goodput to 10x of capacity, on, off, and a tutorial's (ARGS='--quick': 4 minutes)
+	$(BIN)/python -m bench.service $(ARGS)
+
+bench-embedder: setup ## embedding in micro-batches against one question at a time, at 64 callers
+	$(BIN)/python -m bench.embedder $(ARGS)
+
+soak: setup ## ten minutes at half capacity: memory, descriptors, tasks, connections (ARGS='--minutes 2')
+	$(BIN)/python -m bench.soak $(ARGS)
 
 format: setup-dev ## put the code into its one format
 	$(BIN)/ruff check --fix .

@@ -1,0 +1,1 @@
+"""Figures against a named peer in the same run; never part of a test."""
