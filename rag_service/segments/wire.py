@@ -45,7 +45,7 @@ class WireTransport(httpx.AsyncBaseTransport):
         connection: Connection | None = None
         try:
             connection = self._take_idle() or await self._connect(request)
-            await connection.ask(message)
+            await connection.ask(message, request.extensions.get("timeout", {}).get("read"))
         except BaseException:
             if connection is not None:
                 connection.abort()
@@ -129,6 +129,7 @@ class Connection(asyncio.Protocol):
         self._pool = pool
         self._error: httpx.TransportError | None = None
         self._waiter: asyncio.Future[None] | None = None
+        self._read_limit_s: float | None = None
         self.idle_since = 0.0
         self._begin()
 
@@ -163,9 +164,10 @@ class Connection(asyncio.Protocol):
             and not self._transport.is_closing()
         )
 
-    async def ask(self, message: bytes) -> None:
+    async def ask(self, message: bytes, read_limit_s: float | None) -> None:
         """Send a request and wait for the head of its response. Raises httpx.TransportError."""
         self._begin()
+        self._read_limit_s = read_limit_s
         if self._error is not None:
             raise self._error
         self._transport.write(message)
@@ -178,7 +180,13 @@ class Connection(asyncio.Protocol):
             raise self._error
         self._waiter = asyncio.get_running_loop().create_future()
         try:
-            await self._waiter
+            if self._read_limit_s is None:  # as in every answer: attempts have a limit of their own
+                await self._waiter
+            else:
+                async with asyncio.timeout(self._read_limit_s):
+                    await self._waiter
+        except TimeoutError:
+            raise httpx.ReadTimeout(f"nothing came for {self._read_limit_s:g} s") from None
         finally:
             self._waiter = None
         if self._error is not None and not self._unread and not self.complete:

@@ -274,3 +274,14 @@ def test_what_it_cannot_send_it_refuses(kwargs):
         return True
 
     assert play((OK,), ask=ask)
+
+
+def test_a_silent_peer_and_a_limit_on_reading():
+    """Whoever asks for one gets a ReadTimeout, as with httpx's own transport."""
+
+    async def ask(client, _):
+        with pytest.raises(httpx.ReadTimeout):
+            await client.get("/", timeout=0.01)
+        return True
+
+    assert play((b"",), ask=ask)
