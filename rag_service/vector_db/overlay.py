@@ -19,8 +19,10 @@ from rag_service.vector_db.operations import NO_METADATA, Delete, Operation, Ups
 from rag_service.vector_db.view import Bits, Tail, View
 
 _FIRST_CAPACITY = 64
-_CLEAN_FROM = 4096
+CLEAN_FROM = 4096
 SEAL_FROM = FLAT_UP_TO // 2
+"""Rows outside an index from which they get one: a scan of these takes a few milliseconds."""
+default_tuning = Tuning(kind="ivf")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,7 +76,7 @@ class Overlay:
 
     def view(self, version: int) -> View:
         """The collection as it is now. Clears out dead rows first when they are the most."""
-        if len(self._ids) >= _CLEAN_FROM and len(self._rows) < len(self._ids) // 2:
+        if len(self._ids) >= CLEAN_FROM and len(self._rows) < len(self._ids) // 2:
             self._clean()
         count = len(self._ids)
         tail = Tail(self._vectors, self._ids, self._alive[:count].copy(), self._sealed) if count else None
@@ -168,5 +170,5 @@ class Overlay:
 
 def seal(prefix: Prefix) -> Searcher:
     """An index over rows of the overlay, dead ones too: a search asks for those that are alive."""
-    kind = choose(Tuning(kind="ivf"), len(prefix.vectors))
+    kind = choose(default_tuning, len(prefix.vectors))
     return Searcher(kind, kind.build(np.ascontiguousarray(prefix.vectors)))

@@ -1,0 +1,211 @@
+"""The folder of writes: recovery takes everything that was acknowledged or refuses, and has one writer."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rag_service.corpus.document import CorpusError
+from rag_service.vector_db.errors import Refused, StateCorrupt
+from rag_service.vector_db.operations import Delete, Upsert
+from rag_service.vector_db.snapshot import Snapshot, read_snapshot, write_snapshot
+from rag_service.vector_db.store import Store, recover
+
+STAMP = "cd" * 32
+OTHER = "ef" * 32
+
+
+def _store(folder: Path) -> Store:
+    return Store(folder / "writes", STAMP, 3)
+
+
+def _upsert(point_id: str) -> Upsert:
+    return Upsert((point_id,), np.ones((1, 3), dtype=np.float32), (b"{}",))
+
+
+def _snapshot(version: int, stamp: str = STAMP) -> Snapshot:
+    written = Upsert(("a", "b"), np.eye(2, 3, dtype=np.float32), (b'{"n": 1}', b"{}"))
+    return Snapshot(stamp, version, written, ("gone",))
+
+
+def _filled(folder: Path) -> Path:
+    """Two writes, a snapshot of them, two more."""
+    store = _store(folder)
+    assert store.open() is None
+    store.append([_upsert("a"), _upsert("b")], 0)
+    store.roll(2)
+    store.keep(_snapshot(2))
+    store.append([Delete(("a",))], 2)
+    store.append([_upsert("c")], 3)
+    store.close()
+    return folder / "writes"
+
+
+def _names(folder: Path) -> set[str]:
+    return {path.name.rstrip("0123456789") + str(int(path.name[-20:])) for path in folder.glob("*-*")}
+
+
+def test_nothing_is_made_before_the_first_write(tmp_path: Path) -> None:
+    """A database that is only searched leaves no trace and needs no writable disk."""
+    store = _store(tmp_path)
+    assert store.open() is None
+    store.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_recovery_is_the_snapshot_and_the_log_after_it(tmp_path: Path) -> None:
+    """What the snapshot holds is not done again, and its logs are gone."""
+    folder = _filled(tmp_path)
+    assert _names(folder) == {"log-2", "snapshot-2"}
+    recovered = recover(folder, STAMP, 3)
+    assert recovered.snapshot is not None
+    assert (recovered.snapshot.version, recovered.version) == (2, 4)
+    assert [type(operation) for operation in recovered.operations] == [Delete, Upsert]
+
+
+def test_a_snapshot_that_never_got_its_name_changes_nothing(tmp_path: Path) -> None:
+    """A crash between the new log and the snapshot leaves two logs; both are read."""
+    store = _store(tmp_path)
+    store.open()
+    store.append([_upsert("a")], 0)
+    store.roll(1)
+    store.append([_upsert("b")], 1)
+    (tmp_path / "writes" / f"snapshot-{1:020d}.new").write_bytes(b"half of")
+    store.close()
+    recovered = recover(tmp_path / "writes", STAMP, 3)
+    assert (recovered.snapshot, recovered.version, len(recovered.operations)) == (None, 2, 2)
+
+
+def test_logs_that_a_snapshot_replaced_but_that_are_still_there_are_skipped(tmp_path: Path) -> None:
+    """A crash before the old log was dropped does no write twice."""
+    store = _store(tmp_path)
+    store.open()
+    store.append([_upsert("a"), _upsert("b")], 0)
+    store.roll(2)
+    store.append([_upsert("c")], 2)
+    store.close()
+    write_snapshot(tmp_path / "writes" / f"snapshot-{2:020d}", _snapshot(2))
+    recovered = recover(tmp_path / "writes", STAMP, 3)
+    assert (recovered.version, len(recovered.operations)) == (3, 1)
+
+
+def _damage(folder: Path, what: str) -> None:
+    log, snapshot = folder / f"log-{2:020d}", folder / f"snapshot-{2:020d}"
+    match what:
+        case "log missing":
+            log.unlink()
+        case "snapshot missing":
+            snapshot.unlink()
+        case "log flipped":
+            data = bytearray(log.read_bytes())
+            data[90] ^= 1
+            log.write_bytes(data)
+        case "log renamed":
+            log.rename(folder / f"log-{3:020d}")
+        case "log empty":
+            log.write_bytes(b"")
+        case "snapshot cut":
+            snapshot.write_bytes(snapshot.read_bytes()[:-1])
+        case "snapshot empty":
+            snapshot.write_bytes(b"")
+        case "snapshot renamed":
+            snapshot.rename(folder / f"snapshot-{1:020d}")
+        case "snapshot of another corpus":
+            write_snapshot(snapshot, _snapshot(2, OTHER))
+
+
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        ("log missing", "no log of the writes after it"),
+        ("snapshot missing", "no record of the versions 1 to 2"),
+        ("log flipped", "damaged at byte"),
+        ("log renamed", "belongs to corpus"),
+        ("log empty", "no whole header"),
+        ("snapshot cut", "do not fit their checksum"),
+        ("snapshot empty", "do not fit their checksum"),
+        ("snapshot renamed", "belongs to corpus"),
+        ("snapshot of another corpus", "belongs to corpus"),
+    ],
+)
+def test_a_folder_that_lost_something_is_refused(tmp_path: Path, what: str, said: str) -> None:
+    """The message says which file, what is wrong and what to do; exit code 2 follows from its type."""
+    folder = _filled(tmp_path)
+    recover(folder, STAMP, 3)  # the control: whole before
+    _damage(folder, what)
+    with pytest.raises(StateCorrupt) as refused:
+        _store(tmp_path).open()
+    assert said in str(refused.value)
+    assert str(folder) in str(refused.value)
+    assert isinstance(refused.value, CorpusError)
+
+
+def test_every_flipped_byte_of_a_snapshot_is_refused(tmp_path: Path) -> None:
+    """Its checksum covers all of it."""
+    path = tmp_path / "snapshot"
+    write_snapshot(path, _snapshot(5))
+    data = path.read_bytes()
+    assert read_snapshot(path, 3).written.metadata == (b'{"n": 1}', b"{}")
+    for position in range(len(data)):
+        damaged = bytearray(data)
+        damaged[position] ^= 0x10
+        path.write_bytes(damaged)
+        with pytest.raises(StateCorrupt):
+            read_snapshot(path, 3)
+
+
+def test_only_one_process_writes_and_the_other_can_still_read(tmp_path: Path) -> None:
+    """The second sees what was acknowledged when it came, and is told where to send writes."""
+    folder = _filled(tmp_path)
+    first, second = _store(tmp_path), _store(tmp_path)
+    assert first.open() is not None
+    recovered = second.open()
+    assert recovered is not None and recovered.version == 4
+    with pytest.raises(Refused, match="another process") as refused:
+        second.append([_upsert("d")], 4)
+    assert (refused.value.status, refused.value.code) == (409, "read_only")
+    first.append([_upsert("d")], 4)
+    first.close()
+    assert recover(folder, STAMP, 3).version == 5
+
+
+def test_a_reader_does_not_cut_what_the_writer_is_writing(tmp_path: Path) -> None:
+    """Half a record belongs to the process that holds the lock; only that one may cut."""
+    folder = _filled(tmp_path)
+    log = folder / f"log-{2:020d}"
+    first, second = _store(tmp_path), _store(tmp_path)
+    first.open()
+    with log.open("ab") as file:
+        file.write(b"\x07\x00")
+    size = log.stat().st_size
+    second.open()
+    assert log.stat().st_size == size
+    first.close()
+    second.close()
+    third = _store(tmp_path)
+    third.open()
+    assert log.stat().st_size == size - 2
+    third.close()
+
+
+def test_two_that_saw_an_empty_folder_do_not_both_begin_a_log(tmp_path: Path) -> None:
+    """The one that is late would otherwise write over acknowledged versions."""
+    first, second = _store(tmp_path), _store(tmp_path)
+    assert first.open() is second.open() is None
+    first.append([_upsert("a")], 0)
+    first.close()
+    with pytest.raises(Refused, match="another process"):
+        second.append([_upsert("b")], 0)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root can write everywhere")
+def test_a_folder_that_cannot_be_written_is_said_at_the_write(tmp_path: Path) -> None:
+    """Searches are not affected; the write is refused with what to do."""
+    tmp_path.chmod(0o555)
+    store = _store(tmp_path)
+    store.open()
+    with pytest.raises(Refused, match="name another --state"):
+        store.append([_upsert("a")], 0)
