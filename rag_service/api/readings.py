@@ -31,6 +31,9 @@ def of_guards(breakers: Sequence[Breaker], guards: Sequence[Guard]) -> Iterator[
 
 def of_admission(admission: Admission, drain: Drain) -> Iterator[Reading]:
     yield Reading("rag_in_flight", "Answers being made.", (), float(admission.in_flight))
+    yield Reading("rag_admission_queue", "Requests waiting to be admitted.", (), float(admission.queued))
+    if admission.limit is not None:
+        yield Reading("rag_admission_limit", "Answers allowed at a time.", (), float(admission.limit))
     yield Reading("rag_draining", "1 while the service is about to stop.", (), float(drain.draining))
 
 
