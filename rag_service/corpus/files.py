@@ -1,116 +1,88 @@
-"""The user's own corpus: a folder of Markdown or text, or one JSONL or Parquet file of documents."""
+"""Which files a corpus path stands for: one file, or all readable ones in a folder and below.
+
+People point at the folder they have, so what cannot be read is left out with a note rather than refused:
+other kinds of files, names that begin with a dot (`.git`, `.venv`), links that lead back into a folder that
+is being read.
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+import os
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
+from rag_service.corpus.document import CorpusError
 
-from rag_service.corpus.cutting import cut
-from rag_service.corpus.document import CorpusError, Document, checked
+TEXT_SUFFIXES = (".md", ".markdown", ".txt")
+RECORD_SUFFIXES = (".jsonl", ".parquet")
+SUFFIXES = TEXT_SUFFIXES + RECORD_SUFFIXES
+ALLOWED = "a .md, .markdown, .txt, .jsonl or .parquet file, or a folder of such files"
 
-MAX_DOCUMENTS = 1_000_000
-ALLOWED = "a folder of .md and .txt files, or a .jsonl or .parquet file with id, title and text"
-
-_TEXT_SUFFIXES = (".md", ".txt")
-_FIELDS = ("id", "title", "text")
+_NAMED_KINDS = 5
 
 
-def corpus_files(path: Path) -> tuple[Path, ...]:
-    """The files that a corpus path stands for, sorted. Raises CorpusError for anything else."""
-    if path.is_dir():
-        found = tuple(
-            item
-            for item in sorted(path.rglob("*"))
-            if item.suffix.lower() in _TEXT_SUFFIXES and item.is_file()
-        )
-        if not found:
-            raise CorpusError(f"the folder {path} holds no .md or .txt file; allowed: {ALLOWED}")
-        return found
-    if not path.exists():
-        raise CorpusError(f"the corpus {path} does not exist; allowed: {ALLOWED}")
-    if path.suffix.lower() not in (".jsonl", ".parquet"):
-        raise CorpusError(f"the corpus {path} is a {path.suffix or 'nameless'} file; allowed: {ALLOWED}")
-    return (path,)
+@dataclass(frozen=True, slots=True)
+class CorpusFiles:
+    """The files of a corpus, sorted; `notes` say what was left out, and why."""
+
+    root: Path
+    files: tuple[Path, ...]
+    notes: tuple[str, ...]
 
 
-def file_documents(path: Path) -> tuple[Document, ...]:
-    """The documents of a user's corpus, in the order of its files and lines."""
-    files = corpus_files(path)
-    if path.is_dir():
-        found = [document for file in files for document in _text_documents(file, path)]
-    elif path.suffix.lower() == ".jsonl":
-        found = list(_jsonl_documents(path))
-    else:
-        found = list(_parquet_documents(path))
-    if len(found) > MAX_DOCUMENTS:
-        raise CorpusError(f"{path} holds {len(found)} documents; at most {MAX_DOCUMENTS} are allowed")
-    return checked(found, str(path))
-
-
-def _text_documents(file: Path, root: Path) -> Iterator[Document]:
+def corpus_files(path: Path) -> CorpusFiles:
+    """The files that a corpus path stands for. Raises CorpusError where there is none."""
     try:
-        text = file.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise CorpusError(f"{file} is not UTF-8 (byte {error.start}); save it as UTF-8") from None
-    name = file.relative_to(root).as_posix()
-    title = _heading(text) or name
-    for number, part in enumerate(cut(text), start=1):
-        yield Document(name if number == 1 else f"{name}/{number}", title, part)
-
-
-def _heading(text: str) -> str:
-    for line in text.splitlines():
-        if line.startswith("#"):
-            return line.lstrip("#").strip()
-    return ""
-
-
-def _jsonl_documents(path: Path) -> Iterator[Document]:
-    with path.open(encoding="utf-8", errors="replace") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            try:
-                fields = json.loads(line)
-            except ValueError as error:
-                raise CorpusError(f"{path}, line {number} is not JSON ({error})") from None
-            if not isinstance(fields, dict):
-                raise CorpusError(
-                    f"{path}, line {number} is {type(fields).__name__}, not an object with {_list()}"
-                )
-            yield _document(fields, f"{path}, line {number}")
-
-
-def _parquet_documents(path: Path) -> Iterator[Document]:
-    try:
-        table = pq.read_table(path)
-    except (OSError, pa.ArrowException) as error:
-        raise CorpusError(f"{path} cannot be read as Parquet ({error})") from None
-    missing = sorted({"id", "text"} - set(table.column_names))
-    if missing:
+        if path.is_dir():
+            return _folder(path)
+        if not path.exists():
+            raise CorpusError(f"the corpus {path} does not exist; allowed: {ALLOWED}")
+    except OSError as error:  # a link that leads to itself, a folder that may not be entered
         raise CorpusError(
-            f"{path} lacks the column {missing[0]!r}; it has {table.column_names}; needed: {_list()}"
-        )
-    chosen = table.select([name for name in _FIELDS if name in table.column_names])
-    for number, fields in enumerate(chosen.to_pylist(), start=1):
-        yield _document(fields, f"{path}, row {number}")
+            f"the corpus {path} cannot be read ({error.strerror}); allowed: {ALLOWED}"
+        ) from None
+    if not path.is_file():
+        raise CorpusError(f"the corpus {path} is neither a file nor a folder; allowed: {ALLOWED}")
+    if path.suffix.lower() not in SUFFIXES:
+        raise CorpusError(f"the corpus {path} is a {path.suffix or 'nameless'} file; allowed: {ALLOWED}")
+    return CorpusFiles(path.parent, (path,), ())
 
 
-def _document(fields: dict[str, Any], where: str) -> Document:
-    for name in ("id", "text"):
-        value = fields.get(name)
-        if not isinstance(value, str) or not value.strip():
-            raise CorpusError(f"{where}: {name!r} is {value!r}; it must be a string that is not empty")
-    title = fields.get("title") or fields["id"]
-    if not isinstance(title, str):
-        raise CorpusError(f"{where}: 'title' is {title!r}; it must be a string")
-    return Document(fields["id"], title, fields["text"])
+def _folder(root: Path) -> CorpusFiles:
+    files: list[Path] = []
+    notes: list[str] = []
+    other_kinds: Counter[str] = Counter()
+    seen: set[tuple[int, int]] = set()
+    for folder, names, file_names in os.walk(root, followlinks=True, onerror=_note_into(notes)):
+        status = os.stat(folder)  # noqa: PTH116 - os.walk speaks in strings
+        if (status.st_dev, status.st_ino) in seen:
+            notes.append(f"{folder} was read already (a link leads to it); it is left out here")
+            names.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        names[:] = sorted(name for name in names if not name.startswith("."))
+        for name in file_names:
+            file = Path(folder, name)
+            if name.startswith("."):
+                continue
+            if file.suffix.lower() not in SUFFIXES:
+                other_kinds[file.suffix.lower() or "nameless"] += 1
+            elif not file.is_file():
+                notes.append(f"{file} is a broken link or no ordinary file; it is left out")
+            else:
+                files.append(file)
+    if other_kinds:
+        kinds = ", ".join(kind for kind, _ in other_kinds.most_common(_NAMED_KINDS))
+        notes.append(f"{other_kinds.total()} files of other kinds are left out ({kinds})")
+    if not files:
+        raise CorpusError(f"the folder {root} holds nothing that can be read; allowed: {ALLOWED}")
+    return CorpusFiles(root, tuple(sorted(files)), tuple(notes))
 
 
-def _list() -> str:
-    return ", ".join(_FIELDS)
+def _note_into(notes: list[str]) -> Callable[[OSError], None]:
+    def note(error: OSError) -> None:
+        notes.append(f"{error.filename} cannot be read ({error.strerror}); it is left out")
+
+    return note

@@ -14,16 +14,21 @@ from rag_service.ingest import DIMENSION, Embed, ingest, main
 
 
 class Embedder:
-    """Stands in for the model: one direction per text, and a count of how often it was loaded."""
+    """Stands in for the model: one direction per text; says what it embedded."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, stop_after: int | None = None) -> None:
         self.loaded = 0
+        self.texts: list[str] = []
+        self._stop_after = stop_after
 
     def load(self) -> Embed:
         self.loaded += 1
         return self._embed
 
     def _embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        if self._stop_after is not None and len(self.texts) >= self._stop_after:
+            raise KeyboardInterrupt
+        self.texts += texts
         vectors = np.zeros((len(texts), DIMENSION), dtype=np.float32)
         for row, text in enumerate(texts):
             vectors[row, len(text) % DIMENSION] = 1.0
@@ -94,6 +99,165 @@ def test_a_failed_build_leaves_the_old_index_and_no_rubbish(tmp_path: Path, corp
         ingest(CorpusSource(corpus), out, _silent, wrong_width)
     assert load_documents(out).manifest == before
     assert sorted(item.name for item in tmp_path.iterdir()) == ["corpus.jsonl", "index"]
+
+
+def _many(tmp_path: Path, count: int) -> Path:
+    path = tmp_path / "many.jsonl"
+    path.write_text("".join(json.dumps({"id": f"d{n}", "text": f"text {n}"}) + "\n" for n in range(count)))
+    return path
+
+
+def _vector_of(out: Path, document_id: str) -> int:
+    """The direction that the index holds for a document."""
+    ids = [document.id for document in load_documents(out).documents]
+    index = faiss.read_index(str(out / "index.faiss"))
+    return int(np.argmax(index.reconstruct(ids.index(document_id))))
+
+
+def test_an_interrupted_ingest_goes_on_where_it_was(tmp_path: Path) -> None:
+    """What was embedded before is not embedded again, and the result is the same as in one go."""
+    source, out = CorpusSource(_many(tmp_path, 1000)), tmp_path / "index"
+    first = Embedder(stop_after=512)
+    with pytest.raises(KeyboardInterrupt):
+        ingest(source, out, _silent, first.load)
+    assert not out.exists()
+    said: list[str] = []
+    second = Embedder()
+    assert ingest(source, out, said.append, second.load).built
+    assert "512 of them are embedded already" in said
+    assert len(first.texts) + len(second.texts) == 1000
+    assert not set(first.texts) & set(second.texts)
+    ingest(source, tmp_path / "whole", _silent, Embedder().load)
+    assert (out / "index.faiss").read_bytes() == (tmp_path / "whole" / "index.faiss").read_bytes()
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["index", "many.jsonl", "whole"]
+
+
+def test_a_torn_batch_is_embedded_again(tmp_path: Path) -> None:
+    """A file that cannot be read costs its batch, never the ingest and never a wrong vector."""
+    source, out = CorpusSource(_many(tmp_path, 600)), tmp_path / "index"
+    with pytest.raises(KeyboardInterrupt):
+        ingest(source, out, _silent, Embedder(stop_after=512).load)
+    batches = sorted((tmp_path / ".index-embeddings").iterdir())
+    assert len(batches) == 2
+    batches[0].write_bytes(batches[0].read_bytes()[:200])
+    second = Embedder()
+    ingest(source, out, _silent, second.load)
+    assert len(second.texts) == 600 - 256
+    ingest(source, tmp_path / "whole", _silent, Embedder().load)
+    assert (out / "index.faiss").read_bytes() == (tmp_path / "whole" / "index.faiss").read_bytes()
+
+
+def test_a_changed_corpus_embeds_only_what_is_new(tmp_path: Path, corpus: Path) -> None:
+    """One changed line among thousands costs one embedding; a removed one costs none, not even the model."""
+    out = tmp_path / "index"
+    ingest(CorpusSource(corpus), out, _silent, Embedder().load)
+    before = _vector_of(out, "d3")
+    corpus.write_text(corpus.read_text() + '{"id": "new", "text": "something else"}\n')
+    second = Embedder()
+    assert ingest(CorpusSource(corpus), out, _silent, second.load).built
+    assert second.texts == ["new\nsomething else"]
+    assert _vector_of(out, "d3") == before
+    corpus.write_text("".join(corpus.read_text().splitlines(keepends=True)[2:]))
+    third = Embedder()
+    assert ingest(CorpusSource(corpus), out, _silent, third.load).built
+    assert third.loaded == 0
+    assert _vector_of(out, "d3") == before
+
+
+def test_the_same_text_twice_is_embedded_once(tmp_path: Path) -> None:
+    """Boilerplate repeats; its vectors are the same."""
+    path = tmp_path / "c.jsonl"
+    path.write_text("".join(f'{{"id": "d{n}", "title": "t", "text": "same"}}\n' for n in range(9)))
+    embedder = Embedder()
+    ingest(CorpusSource(path), tmp_path / "index", _silent, embedder.load)
+    assert len(embedder.texts) == 1
+    assert load_documents(tmp_path / "index").manifest.documents == 9
+
+
+def test_progress_says_how_fast_and_how_long(tmp_path: Path) -> None:
+    """Who waits for an hour wants to know that it is an hour."""
+    said: list[str] = []
+    ingest(CorpusSource(_many(tmp_path, 600)), tmp_path / "index", said.append, Embedder().load)
+    progress = [line for line in said if line.startswith("embedded ")]
+    assert [line.split(",")[0] for line in progress] == [
+        *["embedded 256 of 600 documents", "embedded 512 of 600 documents", "embedded 600 of 600 documents"]
+    ]
+    assert "to go" in progress[0]
+    assert "to go" not in progress[-1]
+
+
+def test_a_broken_corpus_leaves_the_old_index(tmp_path: Path, corpus: Path) -> None:
+    """A line that is no JSON ends the ingest before anything is touched."""
+    out = tmp_path / "index"
+    before = ingest(CorpusSource(corpus), out, _silent, Embedder().load).manifest
+    corpus.write_text(corpus.read_text() + "{\n")
+    with pytest.raises(CorpusError, match="line 6: is not JSON"):
+        ingest(CorpusSource(corpus), out, _silent, Embedder().load)
+    assert load_documents(out).manifest == before
+
+
+def test_the_help_shows_examples_and_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
+    """What people copy has to be there."""
+    with pytest.raises(SystemExit) as stop:
+        main(["--help"])
+    assert stop.value.code == 0
+    said = capsys.readouterr().out
+    for words in ("python -m rag_service.ingest handbook/", "--text-column", "--skip-bad", "exit codes: 0"):
+        assert words in said
+
+
+def test_two_corpora_are_one_too_many(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """PATH and --corpus mean the same; naming both is a mistake worth a sentence."""
+    assert main([str(tmp_path), "--corpus", str(tmp_path), "--out", str(tmp_path / "index")]) == 2
+    assert "two corpora" in capsys.readouterr().err
+
+
+def test_a_target_that_cannot_be_made_ends_in_a_sentence(
+    tmp_path: Path, corpus: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file where a folder is needed is no reason for a traceback."""
+    (tmp_path / "file").write_text("x")
+    assert main([str(corpus), "--out", str(tmp_path / "file" / "index")]) == 2
+    assert "cannot be made" in capsys.readouterr().err
+
+
+def test_only_an_index_is_replaced(tmp_path: Path, corpus: Path) -> None:
+    """A mistyped --out must not delete somebody's folder, nor may an index become a part of its corpus."""
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious" / "thesis.md").write_text("# Thesis")
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(CorpusError, match="holds other things than an index"):
+        ingest(CorpusSource(corpus), tmp_path / "precious", _silent, Embedder().load)
+    with pytest.raises(CorpusError, match="is a file"):
+        ingest(CorpusSource(corpus), tmp_path / "file", _silent, Embedder().load)
+    with pytest.raises(CorpusError, match="in its own corpus"):
+        ingest(CorpusSource(tmp_path / "precious"), tmp_path / "precious" / "index", _silent, Embedder().load)
+    assert (tmp_path / "precious" / "thesis.md").read_text() == "# Thesis"
+    assert ingest(CorpusSource(corpus), tmp_path / "empty", _silent, Embedder().load).built
+
+
+def test_what_a_killed_ingest_left_is_tidied_away(tmp_path: Path, corpus: Path) -> None:
+    """Half-written folders go; those of a neighbour with a similar name stay."""
+    for name in (".index-abc_12yz", ".index-abc_12yz-old", ".index-2-embeddings", ".indexes-abcdefgh"):
+        (tmp_path / name).mkdir()
+    ingest(CorpusSource(corpus), tmp_path / "index", _silent, Embedder().load)
+    assert sorted(item.name for item in tmp_path.iterdir()) == [
+        *[".index-2-embeddings", ".indexes-abcdefgh", "corpus.jsonl", "index"]
+    ]
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:1", "http://127.0.0.1:1"])
+def test_a_vector_db_that_does_not_take_it_is_named(
+    tmp_path: Path, corpus: Path, capsys: pytest.CaptureFixture[str], url: str
+) -> None:
+    """The index is built all the same, so the exit code is another one and the sentence says what to do."""
+    out = tmp_path / "index"
+    ingest(CorpusSource(corpus), out, _silent, Embedder().load)
+    assert main([str(corpus), "--out", str(out), "--reload", url]) == 1
+    said = capsys.readouterr()
+    assert "is up to date" in said.out
+    assert url in said.err
 
 
 def test_a_wrong_corpus_ends_the_command_with_a_sentence(

@@ -1,66 +1,75 @@
-"""The user's own corpus, and what is said about one that cannot be used."""
+"""Which files a corpus path stands for, and what is said about what is left out."""
 
-from pathlib import Path
+from __future__ import annotations
 
-import pyarrow as pa
-import pyarrow.parquet as pq
+import os
+
 import pytest
 
-from rag_service.corpus.document import CorpusError, Document
-from rag_service.corpus.files import file_documents
+from rag_service.corpus.document import CorpusError
+from rag_service.corpus.files import corpus_files
 
 
-def test_a_folder_of_markdown_and_text_becomes_documents(tmp_path: Path) -> None:
-    """A heading is the title, the path is the id, other files are left alone."""
+def test_a_folder_gives_its_readable_files_sorted(tmp_path):
+    """Five kinds count, whatever the case of their endings; the rest is named once, with its number."""
     (tmp_path / "deep").mkdir()
-    (tmp_path / "deep" / "a.md").write_text("# Refunds\n\nWithin 30 days.")
-    (tmp_path / "b.txt").write_text("Plain words.")
-    (tmp_path / "c.png").write_bytes(b"\x89PNG")
-    assert file_documents(tmp_path) == (
-        Document("b.txt", "b.txt", "Plain words."),
-        Document("deep/a.md", "Refunds", "# Refunds\n\nWithin 30 days."),
-    )
+    for name in ("b.txt", "deep/a.MD", "c.jsonl", "d.parquet", "e.markdown", "f.png", "g.png", "h"):
+        (tmp_path / name).write_text("x")
+    found = corpus_files(tmp_path)
+    names = [str(file.relative_to(tmp_path)) for file in found.files]
+    assert names == ["b.txt", "c.jsonl", "d.parquet", "deep/a.MD", "e.markdown"]
+    assert found.notes == ("3 files of other kinds are left out (.png, nameless)",)
 
 
-def test_jsonl_and_parquet_say_the_same(tmp_path: Path) -> None:
-    """Both formats hold id, title and text; a missing title is the id."""
-    (tmp_path / "c.jsonl").write_text('{"id": "a", "title": "A", "text": "x"}\n\n{"id": "b", "text": "y"}\n')
-    table = pa.table({"id": ["a", "b"], "title": ["A", None], "text": ["x", "y"]})
-    pq.write_table(table, tmp_path / "c.parquet")
-    expected = (Document("a", "A", "x"), Document("b", "b", "y"))
-    assert file_documents(tmp_path / "c.jsonl") == file_documents(tmp_path / "c.parquet") == expected
+def test_hidden_folders_are_not_the_users_text(tmp_path):
+    """A `.git` or `.venv` full of text files is no part of a handbook."""
+    (tmp_path / ".venv").mkdir()
+    for name in (".venv/licence.txt", ".hidden.md", "seen.md"):
+        (tmp_path / name).write_text("x")
+    assert [file.name for file in corpus_files(tmp_path).files] == ["seen.md"]
+
+
+def test_a_link_back_is_followed_once(tmp_path):
+    """A loop of links ends, and is mentioned; a link to another folder is read."""
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "corpus" / "a.md").write_text("x")
+    (tmp_path / "elsewhere" / "b.md").write_text("x")
+    (tmp_path / "corpus" / "loop").symlink_to(tmp_path / "corpus")
+    (tmp_path / "corpus" / "more").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "corpus" / "self.md").symlink_to("self.md")
+    (tmp_path / "corpus" / "gone.txt").symlink_to("nowhere.txt")
+    found = corpus_files(tmp_path / "corpus")
+    assert [file.name for file in found.files] == ["a.md", "b.md"]
+    assert sorted(note.partition(" ")[0].rpartition("/")[2] for note in found.notes) == [
+        *["gone.txt", "loop", "self.md"]
+    ]
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    """Opening a named pipe would hang for ever."""
+    os.mkfifo(tmp_path / "pipe.txt")
+    with pytest.raises(CorpusError, match="holds nothing that can be read"):
+        corpus_files(tmp_path)
+    with pytest.raises(CorpusError, match="neither a file nor a folder"):
+        corpus_files(tmp_path / "pipe.txt")
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
-    [
-        ("c.jsonl", "{", "line 1 is not JSON"),
-        ("c.jsonl", "[]", "line 1 is list"),
-        ("c.jsonl", '{"id": "a", "text": " "}', "'text' is ' '"),
-        ("c.jsonl", '{"id": 7, "text": "x"}', "'id' is 7"),
-        ("c.jsonl", '{"id": "a", "text": "x"}\n{"id": "a", "text": "y"}', "the id 'a' twice"),
-        ("c.jsonl", "", "holds no documents"),
-        ("c.parquet", "no", "cannot be read as Parquet"),
-        ("c.pdf", "%PDF", "is a .pdf file; allowed:"),
-    ],
+    ("name", "said"),
+    [("nope", "does not exist"), ("c.pdf", "is a .pdf file; allowed:"), ("noname", "is a nameless file")],
 )
-def test_a_bad_file_is_named_with_the_place_and_what_is_allowed(
-    tmp_path: Path, name: str, content: str, said: str
-) -> None:
-    """The message names the file and the line or field that is wrong."""
-    (tmp_path / name).write_text(content)
-    with pytest.raises(CorpusError) as error:
-        file_documents(tmp_path / name)
-    assert said in str(error.value)
-    assert name in str(error.value)
+def test_a_path_that_cannot_be_a_corpus_is_refused_with_what_is_allowed(tmp_path, name, said):
+    """Nothing, and something of another kind, each have their own sentence."""
+    for existing in ("c.pdf", "noname"):
+        (tmp_path / existing).write_text("x")
+    with pytest.raises(CorpusError, match=said) as error:
+        corpus_files(tmp_path / name)
+    assert ".jsonl or .parquet" in str(error.value)
 
 
-def test_a_missing_path_an_empty_folder_and_a_wrong_encoding_are_refused(tmp_path: Path) -> None:
-    """Nothing, nothing readable and unreadable text each have their own sentence."""
-    with pytest.raises(CorpusError, match="does not exist"):
-        file_documents(tmp_path / "nope")
-    with pytest.raises(CorpusError, match=r"no \.md or \.txt"):
-        file_documents(tmp_path)
-    (tmp_path / "latin.txt").write_bytes("caf\xe9".encode("latin-1"))
-    with pytest.raises(CorpusError, match="not UTF-8"):
-        file_documents(tmp_path)
+def test_a_link_that_leads_to_itself_is_refused(tmp_path):
+    """Even the path that was named may be a loop."""
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(CorpusError, match=r"does not exist|cannot be read"):
+        corpus_files(tmp_path / "loop")
