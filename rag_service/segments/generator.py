@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
 from opentelemetry.trace import Span, SpanKind, Tracer
+from pydantic_core import from_json
 
 from rag_service.errors import BadResponse, ConnectionBroken, DependencyTimeout, StreamFailed
 from rag_service.resilience.deadline import Clock, Limit, current_deadline
@@ -31,7 +31,6 @@ from rag_service.telemetry.tracing import fail
 
 NAME = "llm"
 _DRAIN_S = 0.05
-_decode = json.JSONDecoder().decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +221,7 @@ async def _deltas(response: httpx.Response) -> AsyncIterator[Delta]:
     kind = response.headers.get("content-type", "")
     if kind.partition(";")[0].strip().lower() != "text/event-stream":
         raise BadResponse(NAME, f"its content type is {kind[:100]!r}, not text/event-stream")
-    chunks = response.aiter_bytes() if "content-encoding" in response.headers else response.aiter_raw()
+    chunks = aiter(_body(response))
     events = EventStream()
     try:
         async for chunk in chunks:
@@ -237,6 +236,13 @@ async def _deltas(response: httpx.Response) -> AsyncIterator[Delta]:
         raise BadResponse(NAME, str(error)) from error
 
 
+def _body(response: httpx.Response) -> AsyncIterable[bytes]:
+    """The body's bytes; without httpx's counting and cutting, which each token would pay for, if it may."""
+    if "content-encoding" in response.headers or not isinstance(response.stream, httpx.AsyncByteStream):
+        return response.aiter_bytes()
+    return response.stream
+
+
 async def _drain(chunks: AsyncIterator[bytes]) -> None:
     """Read to the body's end, which follows at once: only then can the connection be used again."""
     with contextlib.suppress(TimeoutError):
@@ -247,7 +253,7 @@ async def _drain(chunks: AsyncIterator[bytes]) -> None:
 
 def _read(data: bytes) -> Delta:
     try:
-        chunk: dict[str, Any] = _decode(data.decode())
+        chunk: dict[str, Any] = from_json(data)
         if "error" in chunk:
             raise StreamFailed(NAME, f"the server reports {str(chunk['error'])[:200]}", reason="llm_error")
         usage = chunk.get("usage")
