@@ -133,9 +133,7 @@ def soak(service: Running, rate: float, seconds: float, say: show.Say) -> tuple[
     while any(thread.is_alive() for thread in asking):
         time.sleep(EVERY_S)
         sample = look(service, started)
-        say(
-            f"{sample.at_s:.0f} of {seconds:.0f} s, {sample.memory_mib:.0f} MiB, {sample.descriptors} descriptors"
-        )
+        say(f"{sample.at_s:.0f} of {seconds:.0f} s, {sample.memory_mib:.0f} MiB")
         if seconds * 0.1 < sample.at_s < seconds:
             samples.append(sample)
     for thread in asking:
