@@ -94,9 +94,11 @@ def write_documents(folder: Path, documents: Sequence[Document]) -> None:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write `manifest.json`, for people as much as for programs."""
+    """Write `manifest.json`, for people as much as for programs; services look at it at any moment."""
     text = json.dumps(asdict(manifest), indent=2, sort_keys=True, ensure_ascii=False)
-    (folder / MANIFEST_FILE).write_text(text + "\n", encoding="utf-8")
+    torn = folder / f".{MANIFEST_FILE}.part"
+    torn.write_text(text + "\n", encoding="utf-8")
+    torn.replace(folder / MANIFEST_FILE)
 
 
 def how_to_build(index_dir: Path) -> str:
