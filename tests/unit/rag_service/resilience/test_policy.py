@@ -6,6 +6,8 @@ import asyncio
 import random
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -408,3 +410,66 @@ def test_a_hedged_call_that_is_cancelled_gives_everything_back(run, clock):
     assert run(impatient())
     assert bench.bulkhead.taken == 0
     assert [span["resilience.circuit_breaker.outcome"] for span in bench.spans()] == ["ignored", "ignored"]
+
+
+OUTCOMES = [
+    None,
+    DependencyUnreachable("db", "refused"),
+    DependencyTimeout("db", 0.3),
+    BadStatus("db", 500),
+    Pushback("db", 429),
+    ValueError("a bug"),
+]
+
+
+@given(
+    callers=st.lists(
+        st.tuples(
+            st.floats(0.0, 2.0),  # when the caller comes
+            st.sampled_from([0.001, 0.04, 0.2, 0.5, 5.0]),  # how long the dependency takes
+            st.sampled_from(OUTCOMES),
+            st.sampled_from([0.01, 0.06, 0.4, 10.0]),  # how long the caller stays
+            st.booleans(),  # whether it keeps its attempt, as a stream does
+        ),
+        max_size=40,
+    )
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_whatever_callers_do_nothing_leaks(run, clock, callers):
+    """After any storm of calls, hedges, retries and hang-ups, places are free, probes back, tasks gone."""
+    bench = Bench(clock, places=8, hedge_after_s=0.05)
+    inside = 0
+
+    async def caller(when_s, takes_s, outcome, patience_s, hold):
+        nonlocal inside
+        await asyncio.sleep(when_s)
+
+        async def work(attempt):
+            nonlocal inside
+            inside += 1
+            assert inside <= 8
+            try:
+                await asyncio.sleep(takes_s)
+            finally:
+                inside -= 1
+            if outcome is not None:
+                raise outcome
+            return attempt
+
+        try:
+            async with asyncio.timeout(patience_s):
+                kept = await bench.call(work, hold=hold)
+        except Exception:
+            return
+        if hold:
+            kept.first_result()
+            kept.succeed()
+            kept.free_place()
+
+    async def storm():
+        await asyncio.gather(*(caller(*each) for each in callers))
+        return asyncio.all_tasks() == {asyncio.current_task()}
+
+    assert run(storm())
+    assert (inside, bench.bulkhead.taken, bench.breaker.probes_in_flight) == (0, 0, 0)
+    assert all("resilience.circuit_breaker.outcome" in span for span in bench.spans())
