@@ -75,7 +75,7 @@ def _folder(root: Path) -> CorpusFiles:
                 files.append(file)
     if other_kinds:
         kinds = ", ".join(kind for kind, _ in other_kinds.most_common(_NAMED_KINDS))
-        notes.append(f"{other_kinds.total()} files of other kinds are left out ({kinds})")
+        notes.append(f"files of other kinds are left out: {other_kinds.total()} ({kinds})")
     if not files:
         raise CorpusError(f"the folder {root} holds nothing that can be read; allowed: {ALLOWED}")
     return CorpusFiles(root, tuple(sorted(files)), tuple(notes))

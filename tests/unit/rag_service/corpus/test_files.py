@@ -18,7 +18,7 @@ def test_a_folder_gives_its_readable_files_sorted(tmp_path):
     found = corpus_files(tmp_path)
     names = [str(file.relative_to(tmp_path)) for file in found.files]
     assert names == ["b.txt", "c.jsonl", "d.parquet", "deep/a.MD", "e.markdown"]
-    assert found.notes == ("3 files of other kinds are left out (.png, nameless)",)
+    assert found.notes == ("files of other kinds are left out: 3 (.png, nameless)",)
 
 
 def test_hidden_folders_are_not_the_users_text(tmp_path):
