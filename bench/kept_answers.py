@@ -1,7 +1,7 @@
 """What the answer cache costs and what its guards are worth: `python -m bench.kept_answers [--similarity]`.
 
-The costs are CPU time of this process, the best of five rounds. With `--similarity` MiniLM embeds the pairs in
-question_pairs.jsonl (written for this) and all golden questions: pairs that ask the same should come above
+The costs are CPU time of this process, the best of five rounds. With `--similarity` MiniLM embeds the pairs
+in question_pairs.jsonl (written for this) and all golden questions: pairs that ask the same should come above
 the threshold and past the guards, pairs that do not must stop at one of the two.
 """
 
