@@ -23,7 +23,7 @@ _MOST_FOUND = 2048
 
 def available() -> bool:
     """Whether this FAISS can use a GPU here."""
-    return hasattr(faiss, "StandardGpuResources") and _faiss.get_num_gpus() > 0
+    return hasattr(_faiss, "StandardGpuResources") and _faiss.get_num_gpus() > 0
 
 
 def searcher(kind: IndexKind, index: Any, *, allowed: bool = True) -> Searcher:

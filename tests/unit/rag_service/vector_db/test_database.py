@@ -1,0 +1,180 @@
+"""The collection under many callers: searches together, one version each, upkeep beside the requests."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rag_service.ingest import DIMENSION
+from rag_service.vector_db import collection as collection_module
+from rag_service.vector_db import overlay
+from rag_service.vector_db.collection import Collection, Query, open_collection
+from rag_service.vector_db.database import Database
+from rag_service.vector_db.errors import Refused
+from rag_service.vector_db.operations import Delete, Upsert, Vectors
+
+
+def _direction(*numbers: float) -> Vectors:
+    vector = np.zeros((1, DIMENSION), dtype=np.float32)
+    vector[0, : len(numbers)] = numbers
+    return vector
+
+
+def _upsert(point_id: str, vector: Vectors) -> Upsert:
+    return Upsert((point_id,), vector, (b"{}",))
+
+
+@pytest.fixture
+def database(index_dir: Path) -> Iterator[Database]:
+    def open_it() -> Collection:
+        return open_collection(index_dir, state_dir=index_dir.with_name("state"))
+
+    opened = Database(open_it(), index_dir=index_dir, reopen=open_it)
+    yield opened
+    opened.close()
+
+
+def test_searches_of_many_callers_are_answered_each_with_its_own(database: Database) -> None:
+    """Whatever was put into one FAISS call, everyone gets as many as asked for, of what was asked for."""
+
+    async def scenario() -> None:
+        queries = [Query(np.eye(DIMENSION, dtype=np.float32)[n % 3][None], 1 + n % 3) for n in range(40)]
+        found = await asyncio.gather(*(database.search(query) for query in queries))
+        for number, answer in enumerate(found):
+            (hits,) = answer.results
+            assert hits[0].id == "abc"[number % 3]
+            assert len(hits) == 1 + number % 3
+
+    asyncio.run(scenario())
+
+
+def test_writes_that_arrive_together_get_versions_of_their_own(database: Database) -> None:
+    """Group commit shares the sync, not the version."""
+
+    async def scenario() -> None:
+        made = await asyncio.gather(
+            *(database.write(_upsert(f"p{number}", _direction(1, number))) for number in range(30))
+        )
+        assert sorted(written.version for written in made) == list(range(1, 31))
+        assert len(database.collection) == 33
+
+    asyncio.run(scenario())
+
+
+def test_a_reader_never_sees_half_of_a_write(index_dir: Path) -> None:
+    """Each write moves two points at once; in every answer both stand where its version put them."""
+    collection = open_collection(index_dir, state_dir=index_dir.with_name("state"), sync=lambda _: None)
+    angles = np.random.default_rng(1).uniform(0.1, 1.4, 20_000)
+    done = threading.Event()
+    torn: list[tuple[int, float, float]] = []
+    seen: set[int] = set()
+
+    def read() -> None:
+        query = Query(_direction(0, 0, 0, 1), 5)
+        while not done.is_set():
+            (found,) = collection.search_together([query])
+            seen.add(found.version)
+            if found.version:
+                scores = {hit.id: hit.score for hit in found.results[0]}
+                expected = np.sin(angles[found.version - 1])
+                if not np.allclose([scores["x"], scores["y"]], expected, atol=1e-5):
+                    torn.append((found.version, scores["x"], scores["y"]))
+
+    readers = [threading.Thread(target=read) for _ in range(2)]
+    for reader in readers:
+        reader.start()
+    for angle in angles:
+        if len(seen) > 20:
+            break
+        vector = _direction(0, 0, 0, np.sin(angle), np.cos(angle))
+        collection.commit([Upsert(("x", "y"), np.concatenate([vector, vector]), (b"{}", b"{}"))])
+    done.set()
+    for reader in readers:
+        reader.join()
+    collection.close()
+    assert torn == []
+    assert len(seen) > 20, "the control: reads and writes did overlap"
+
+
+def test_a_long_log_is_cut_by_a_snapshot_without_being_asked(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The log stays bounded although nobody calls snapshot."""
+    monkeypatch.setattr(collection_module, "LOG_BYTES_PER_SNAPSHOT", 5000)
+
+    async def scenario() -> None:
+        for number in range(8):
+            await database.write(_upsert("p", _direction(1, number)))
+        while database._tidying is not None:
+            await database._tidying
+
+    asyncio.run(scenario())
+    (snapshot,) = database.collection._store.folder.glob("snapshot-*")  # type: ignore[union-attr]
+    assert int(snapshot.name[-20:]) >= 3
+    assert not database.collection.log_is_long
+
+
+def test_many_writes_get_an_index_of_their_own_without_being_asked(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And they are found as before."""
+    monkeypatch.setattr(overlay, "SEAL_FROM", 20)
+
+    async def scenario() -> None:
+        for number in range(25):
+            await database.write(_upsert(f"p{number}", _direction(0, 0, 0, 1, number)))
+        while database._tidying is not None:
+            await database._tidying
+        found = await database.search(Query(_direction(0, 0, 0, 1), 1))
+        assert found.results[0][0].id == "p0"
+
+    asyncio.run(scenario())
+    assert not database.collection.wants_seal
+    assert database.collection._view.tail.sealed is not None  # type: ignore[union-attr]
+
+
+def test_too_many_written_points_are_refused_and_other_writes_of_the_group_are_made(
+    index_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The refusal says what to do; it is nobody else's."""
+    monkeypatch.setattr(overlay, "MAX_WRITTEN_POINTS", 1)
+    collection = open_collection(index_dir, state_dir=index_dir.with_name("state"))
+    small, large, delete = collection.commit(
+        [_upsert("x", _direction(1)), _upsert("y", _direction(1)), Delete(("a",))]
+    )
+    assert (small, delete) == (collection_module.Written(1, 1), collection_module.Written(2, 1))
+    assert isinstance(large, Refused)
+    assert (large.status, large.code) == (507, "collection_full")
+    assert "ingest" in str(large)
+    assert collection.point("y") is None
+    collection.close()
+
+
+def test_without_a_state_folder_nothing_can_be_written(index_dir: Path) -> None:
+    """Opened for reading, as the golden questions do."""
+    collection = open_collection(index_dir)
+    with pytest.raises(Refused, match="without a folder"):
+        collection.commit([Delete(("a",))])
+    with pytest.raises(Refused, match="without a folder"):
+        collection.snapshot()
+    assert list(index_dir.parent.glob("*state*")) == []
+
+
+def test_a_query_that_was_checked_against_the_corpus_before_is_told_so(database: Database) -> None:
+    """A reload to another dimension between check and search is a 409, not a crash of everybody's batch."""
+
+    async def scenario() -> None:
+        narrow, right = await asyncio.gather(
+            database.search(Query(np.ones((1, 3), dtype=np.float32), 1)),
+            database.search(Query(_direction(1), 1)),
+            return_exceptions=True,
+        )
+        assert isinstance(narrow, Refused) and narrow.code == "corpus_changed"
+        assert not isinstance(right, BaseException)
+
+    asyncio.run(scenario())
