@@ -23,6 +23,7 @@ from rag_service.segments.documents import Document, Documents
 from rag_service.segments.live_corpus import Corpus
 from rag_service.settings import Settings
 from rag_service.telemetry.tracing import Exporters
+from slo.segments import default_table
 
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 PARENT_ID = "b7ad6b7169203331"
@@ -258,3 +259,22 @@ def test_with_resilience_off_the_segments_are_the_same():
     service.ask()
     expected = {name for name in CONTRACT if not name.startswith("breaker")}
     assert {span.name for span in service.finished()} == expected
+
+
+def test_evaluators_select_both_ways_to_ask():
+    """A chat completion is a request like any other: same attributes, and `slo` counts it as one."""
+    service = _Service()
+
+    async def ask_both():
+        transport = httpx.ASGITransport(service.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://service") as client:
+            await client.post("/v1/answers", json={"question": "rename a file"}, headers=HEADERS)
+            messages = [{"role": "user", "content": "rename a file"}]
+            chat = {"model": "tiny", "messages": messages}
+            await client.post("/v1/chat/completions", json=chat, headers=HEADERS)
+
+    asyncio.run(ask_both())
+    service.app.state.telemetry.flush()
+    answer, chat = (span for span in service.finished() if span.kind is SpanKind.SERVER)
+    assert set(answer.attributes) == set(chat.attributes) == CONTRACT["POST /v1/answers"]
+    assert {answer.name, chat.name} == set(default_table().segments["request"].name)
