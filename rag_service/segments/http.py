@@ -7,12 +7,12 @@ limit of its own around it, and httpx keeps only the connect limit. Idle connect
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
 from opentelemetry.util.types import AttributeValue
+from pydantic_core import to_json
 
 from rag_service.errors import (
     BadResponse,
@@ -26,8 +26,6 @@ from rag_service.telemetry import names
 
 _IDLE_S = 2.0
 _HEADERS = {"accept": "*/*", "accept-encoding": "identity", "user-agent": "ragquake"}
-
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +67,7 @@ class DependencyClient(httpx.AsyncClient):
             extensions = {"timeout": httpx.Timeout(limit_s).as_dict()}
         headers = dict(more.get("headers") or {})
         if (body := more.get("json")) is not None:
-            content = _encode(body).encode()
+            content = to_json(body)
             headers["content-type"] = "application/json"
         return httpx.Request(
             method,

@@ -82,7 +82,7 @@ class VectorSearch:
             attributes |= {names.HEDGE: True}
         with segment(self._tracer, f"search {COLLECTION}", attributes, SpanKind.CLIENT) as span:
             limit = current_deadline().limit(self._attempt_s, doing="the vector search")
-            body = {"vectors": [[round(x, 6) for x in query.vector.tolist()]], "k": query.k}
+            body = {"vectors": [np.round(query.vector.astype(np.float64), 6).tolist()], "k": query.k}
             try:
                 async with asyncio.timeout(limit.limit_s):
                     response = await self._client.post(f"/v1/collections/{COLLECTION}/search", json=body)
