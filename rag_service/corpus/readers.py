@@ -26,6 +26,7 @@ MAX_LINE_BYTES = 16 * 2**20
 
 _SHOWN_PROBLEMS = 10
 _BATCH_ROWS = 1024
+_REPORT_EVERY = 20_000
 
 Report = Callable[[str], None]
 
@@ -78,6 +79,7 @@ def file_documents(
     documents: list[Document] = []
     problems: list[Problem] = []
     places: dict[str, str] = {}
+    said = 0
     for file in found_files.files:
         for item in _items(file, found_files.root, columns or Columns(), report):
             if isinstance(item, Found):
@@ -89,6 +91,9 @@ def file_documents(
                 documents.extend(_parts(item.document))
             else:
                 problems.append(item)
+            if len(documents) >= said + _REPORT_EVERY:
+                said = len(documents)
+                report(f"read {said} documents so far")
             if len(documents) > MAX_DOCUMENTS:
                 raise CorpusError(f"{path} holds more than {MAX_DOCUMENTS} documents; split it into several")
         if not skip_bad and len(problems) > _SHOWN_PROBLEMS:

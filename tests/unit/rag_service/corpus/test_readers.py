@@ -209,3 +209,12 @@ def test_any_bytes_are_documents_or_a_sentence(tmp_path_factory, content):
             assert "c" + suffix in str(error)
         else:
             assert all(document.text.strip() for document in documents)
+
+
+def test_a_large_corpus_says_how_far_it_is_read(tmp_path, monkeypatch):
+    """Reading a million records takes a minute; silence would look like a hang."""
+    monkeypatch.setattr(readers, "_REPORT_EVERY", 10)
+    (tmp_path / "c.jsonl").write_text("".join(f'{{"id": "{n}", "text": "x"}}\n' for n in range(25)))
+    said = []
+    file_documents(tmp_path / "c.jsonl", report=said.append)
+    assert said == ["read 10 documents so far", "read 20 documents so far"]
