@@ -18,7 +18,7 @@ import httpx
 from tests.scenario.behaviour.evidence import Attempt, Event
 
 GRACE_S = 0.25
-"""What a caller waits beyond the patience it told, so that it hears the service's last word on its deadline."""
+"""What callers wait beyond the patience that they told: they hear the service's last word on its deadline."""
 QUESTIONS = (
     "How do I rename a file?",
     "How can I parse JSON from a string?",

@@ -198,6 +198,14 @@ class Evidence:
         chosen = self.attempts if attempts is None else attempts
         return Counter(one.outcome or one.ending for one in chosen)
 
+    def told(self, attempts: Iterable[Attempt] | None = None) -> Counter[str]:
+        """What the answers said of themselves, counted: for a failing check to show."""
+        chosen = self.attempts if attempts is None else attempts
+        return Counter(
+            " ".join([one.outcome or one.ending, *sorted(one.reasons), one.error_code or ""]).strip()
+            for one in chosen
+        )
+
     def opened(self, breaker: str) -> list[Change]:
         return [change for change in self.changes if change.breaker == breaker and change.new == "open"]
 

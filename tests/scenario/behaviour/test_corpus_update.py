@@ -54,7 +54,7 @@ def _wait_for_another_stamp(service: Service, before: str, limit_s: float = 2.0)
 
 def _changed_over(evidence: Evidence) -> None:
     """Always an answer; lexical and saying so while the stamps differ; then full, from the new documents."""
-    assert all(one.answered for one in evidence.attempts), evidence.outcomes()
+    assert all(one.answered for one in evidence.attempts), evidence.told()
     during = evidence.between("old", "new")
     assert {reason for one in during for reason in one.reasons} == {"stamp_mismatch"}
     assert during[0].outcome == "full"

@@ -41,7 +41,7 @@ def _slow_first_token(lab: Lab, proxy: Proxy, model: ModelServer, **settings: ob
 
 def _stood_in_for(evidence: Evidence) -> None:
     """Within the first token's limit, from the documents; no header before the answer was decided."""
-    assert all(_extractive(one, "timeout", "circuit_open") for one in evidence.attempts), evidence.outcomes()
+    assert all(_extractive(one, "timeout", "circuit_open") for one in evidence.attempts), evidence.told()
     limit_s = evidence.settings.generate.first_token_s
     assert max(one.took_s for one in evidence.attempts) <= limit_s + NOISE_S
     streams = [one for one in evidence.attempts if one.stream]
@@ -182,9 +182,7 @@ def _abort_before_a_word(lab: Lab, proxy: Proxy, model: ModelServer, **settings:
 def _nothing_was_said_yet(evidence: Evidence) -> None:
     """Before the first token another rung may still answer."""
     reasons = ("llm_aborted", "llm_empty", "circuit_open")
-    assert all(_extractive(one, *reasons) for one in evidence.attempts), [
-        (one.outcome, one.reasons) for one in evidence.attempts
-    ]
+    assert all(_extractive(one, *reasons) for one in evidence.attempts), evidence.told()
 
 
 def test_an_abort_before_the_first_token(lab: Lab, builtin: Proxy, model: ModelServer) -> None:
@@ -215,7 +213,7 @@ def _came_back(evidence: Evidence) -> None:
 
 
 def test_a_retry_after_that_fits_is_waited_for(lab: Lab, builtin: Proxy, model: ModelServer) -> None:
-    """429 with a second's wait, 8 s of patience: a full answer, later. With waiting disabled: a poorer one."""
+    """429 with a second's wait, 8 s of patience: a full answer, later. Without waiting, a poorer one."""
     on = _come_back_in_a_second(lab, builtin, model)
     _came_back(on)
     assert_invariants(on)
@@ -234,9 +232,7 @@ def _turned_away(
 def _pushback_obeyed(evidence: Evidence) -> None:
     """One attempt each, an answer at once from the documents, and a closed breaker: nothing is broken."""
     reasons = ("http_429", "pushback", "bulkhead_full")
-    assert all(_extractive(one, *reasons) for one in evidence.attempts), [
-        (one.outcome, one.reasons) for one in evidence.attempts
-    ]
+    assert all(_extractive(one, *reasons) for one in evidence.attempts), evidence.told()
     assert all(span["rag.attempt"] == "1" for span in evidence.named("chat"))
     assert quantile([one.took_s for one in evidence.attempts], 0.95) <= NOISE_S
     assert not evidence.opened("llm")
@@ -255,9 +251,7 @@ def test_pushback_is_no_failure(lab: Lab, builtin: Proxy, model: ModelServer, ki
 
 def _failure_noticed(evidence: Evidence) -> None:
     """Answers from the documents; after a few calls the breaker spares the server the others."""
-    assert all(_extractive(one, "http_5xx", "circuit_open") for one in evidence.attempts), [
-        (one.outcome, one.reasons) for one in evidence.attempts
-    ]
+    assert all(_extractive(one, "http_5xx", "circuit_open") for one in evidence.attempts), evidence.told()
     evidence.first_opening("llm")
     assert len(evidence.named("chat")) < len(evidence.attempts)
 
@@ -270,3 +264,36 @@ def test_a_503_is_a_failure(lab: Lab, builtin: Proxy, model: ModelServer) -> Non
     assert_invariants(on)
     with pytest.raises(AssertionError):
         _failure_noticed(_turned_away(lab, builtin, model, fault, resilience="off"))
+
+
+def _kept(lab: Lab, proxy: Proxy, model: ModelServer, **settings: object) -> Evidence:
+    """Everything is asked once, then the model server fails and everything is asked again."""
+    with lab.service(proxy, **settings) as service:
+        service.mark("before")
+        service.ask(*steady(10, 0.8, patience_s=3.0))
+        with model.faults({"kind": "unavailable"}):
+            service.mark("failing")
+            service.ask(*steady(10, 0.8, patience_s=3.0))
+    return service.evidence
+
+
+def _answered_again(evidence: Evidence) -> None:
+    """The same words as before, labelled as kept in body, header and span."""
+    before, again = evidence.between("before", "failing"), evidence.between("failing")
+    assert evidence.outcomes(before) == {"full": len(before)}, evidence.told(before)
+    assert evidence.outcomes(again) == {"cached": len(again)}, evidence.told(again)
+    assert [one.text for one in again] == [one.text for one in before]
+    for one in again:
+        assert one.headers["x-rag-rung"] == "exact_cache"
+        assert {loss["fallback"] for loss in one.degraded} == {"exact_cache"}
+        span = evidence.request_span(one)
+        assert span is not None and span["rag.cache.hit"] == "exact"
+
+
+def test_kept_answers_stand_in(lab: Lab, builtin: Proxy, model: ModelServer) -> None:
+    """What was answered in full before is answered so again. Without a cache: from the documents only."""
+    on = _kept(lab, builtin, model, cache__when="fallback")
+    _answered_again(on)
+    assert_invariants(on)
+    with pytest.raises(AssertionError):
+        _answered_again(_kept(lab, builtin, model, cache__when="never"))

@@ -41,7 +41,7 @@ def _slow(lab: Lab, proxy: Proxy, latency_ms: int, arm: str = "on", **settings: 
 def _absorbed(evidence: Evidence) -> None:
     """Answers stay full although every search is slower; nothing opens."""
     assert quantile([span.took_s for span in evidence.named("search")], 0.0) >= 0.1, "the fault did not bite"
-    assert evidence.outcomes()["full"] >= 0.95 * len(evidence.attempts), evidence.outcomes()
+    assert evidence.outcomes()["full"] >= 0.95 * len(evidence.attempts), evidence.told()
     assert not evidence.opened("vector_db")
     assert sum(span.get("rag.hedge") == "true" for span in evidence.named("search")) <= 0.05 * len(
         evidence.attempts
@@ -58,8 +58,10 @@ def test_100_ms_more_are_absorbed(lab: Lab, proxy: Proxy) -> None:
 
 
 def _flat(evidence: Evidence) -> None:
-    """Whatever the latency: capped attempts, no second one, an open breaker, then almost no wait at all."""
-    assert all(_lost_its_vectors(one, "timeout", "circuit_open") for one in evidence.attempts)
+    """Whatever the latency: capped attempts, no second one, an open breaker, then almost no wait."""
+    assert all(_lost_its_vectors(one, "timeout", "circuit_open") for one in evidence.attempts), (
+        evidence.told()
+    )
     opened = evidence.first_opening("vector_db")
     assert opened.at_s - evidence.attempts[0].started_s <= evidence.settings.breaker.window_s
     retrievals = evidence.named("retrieval")
@@ -103,7 +105,7 @@ def _lived_without(evidence: Evidence) -> None:
     """Found out within 2 s, every answer lexical, ready all the time, full again after the open time."""
     during = evidence.between("fault", "over")
     reasons = ("connect_error", "read_error", "circuit_open")
-    assert all(_lost_its_vectors(one, *reasons) for one in during), [one.reasons for one in during]
+    assert all(_lost_its_vectors(one, *reasons) for one in during), evidence.told(during)
     assert evidence.first_opening("vector_db").at_s - evidence.marks["fault"] <= 2.0
     assert evidence.notes["ready"]["status"] == 200
     assert evidence.notes["ready"]["degraded"] == ["vector_db"]
@@ -122,7 +124,7 @@ def test_a_vector_db_that_is_down(lab: Lab, proxy: Proxy, how: str) -> None:
 
 
 def _resets(lab: Lab, proxy: Proxy, **settings: object) -> Evidence:
-    """Toxicity is drawn for each connection as the toxic comes, so it comes and goes: the pool would be clean."""
+    """Toxicity is drawn for each connection as the toxic comes: it comes and goes, or the pool were clean."""
     with lab.service(proxy, **settings) as service, service.ask_aside(*steady(20, 3.0, patience_s=2.0)):
         for _ in range(14):
             with proxy.toxic("vector_db", "reset_peer", timeout=0, toxicity=0.4):
@@ -133,8 +135,8 @@ def _resets(lab: Lab, proxy: Proxy, **settings: object) -> Evidence:
 
 def _retried_within_the_budget(evidence: Evidence) -> None:
     """Every answer comes, most of them full thanks to one retry on a fresh connection; nothing opens."""
-    assert all(one.answered for one in evidence.attempts), evidence.outcomes()
-    assert evidence.outcomes()["full"] >= 0.7 * len(evidence.attempts), evidence.outcomes()
+    assert all(one.answered for one in evidence.attempts), evidence.told()
+    assert evidence.outcomes()["full"] >= 0.7 * len(evidence.attempts), evidence.told()
     assert not evidence.opened("vector_db")
     searches = evidence.named("search")
     assert any(span.get("error.type") == "read_error" for span in searches), "the fault did not bite"
@@ -143,7 +145,7 @@ def _retried_within_the_budget(evidence: Evidence) -> None:
 
 
 def test_connections_that_are_reset(lab: Lab, proxy: Proxy) -> None:
-    """Some connections reset: a retry within the budget, a closed breaker. Unprotected, callers see errors."""
+    """Some connections reset: a retry within the budget, a closed breaker. Unprotected: errors."""
     on = _resets(lab, proxy)
     _retried_within_the_budget(on)
     assert_invariants(on)
@@ -162,7 +164,7 @@ def _flapping(lab: Lab, proxy: Proxy, **settings: object) -> Evidence:
 
 def _calm(evidence: Evidence) -> None:
     """Every answer comes and is labelled; the breaker opens, but not oftener than its open time allows."""
-    assert all(one.answered for one in evidence.attempts), evidence.outcomes()
+    assert all(one.answered for one in evidence.attempts), evidence.told()
     assert evidence.outcomes()["degraded"] > 0, "the fault did not bite"
     openings = len(evidence.opened("vector_db"))
     lasted_s = evidence.attempts[-1].ended_s - evidence.attempts[0].started_s
@@ -197,9 +199,9 @@ def _empty(lab: Lab, proxy: Proxy, emptied: str, **settings: object) -> Evidence
 
 def _said_so(evidence: Evidence) -> None:
     """No vector leg, an HTTP 200 from the DB, and still no answer that calls itself full."""
-    assert all(one.answered for one in evidence.attempts)
+    assert all(one.answered for one in evidence.attempts), evidence.told()
     assert all("vector" not in span["rag.retrieval.legs"] for span in evidence.named("retrieval"))
-    assert all(_lost_its_vectors(one, "empty_result") for one in evidence.attempts)
+    assert all(_lost_its_vectors(one, "empty_result") for one in evidence.attempts), evidence.told()
     every_degraded_answer_says_so(evidence)
 
 
@@ -222,7 +224,7 @@ def _another_dimension(lab: Lab, proxy: Proxy, **settings: object) -> Evidence:
 
 def _our_own_mistake(evidence: Evidence) -> None:
     """Asked once each, answered from the lexical leg, and no breaker punished the DB for our vectors."""
-    assert all(_lost_its_vectors(one, "http_4xx") for one in evidence.attempts), evidence.outcomes()
+    assert all(_lost_its_vectors(one, "wrong_dimension") for one in evidence.attempts), evidence.told()
     assert all(span["db.response.status_code"] == "422" for span in evidence.named("search"))
     assert len(evidence.named("search")) == len(evidence.attempts)
     assert not evidence.opened("vector_db")
