@@ -270,6 +270,7 @@ def create_app(settings: Settings, parts: Parts) -> FastAPI:
     metrics = Metrics()
     telemetry = Telemetry(parts.exporters, [SegmentMetrics(metrics)])
     builder = _Builder(settings, parts, telemetry, metrics)
+    keeping = builder.keeping()
     pipeline = Pipeline(
         builder.embedder(),
         builder.retriever(),
@@ -277,7 +278,7 @@ def create_app(settings: Settings, parts: Parts) -> FastAPI:
         builder.generator(),
         ladder=builder.on,
         brief=Brief(settings.context.brief_documents, settings.generate.brief_max_tokens),
-        keeping=builder.keeping(),
+        keeping=keeping,
     )
     admission = builder.admission()
     patience = Patience(
@@ -288,6 +289,8 @@ def create_app(settings: Settings, parts: Parts) -> FastAPI:
     metrics.watch(lambda: readings.of_guards(builder.breakers, builder.guards))
     metrics.watch(lambda: readings.of_admission(admission, drain))
     metrics.watch(lambda: (reading for one in builder.batchers for reading in readings.of_embedder(one)))
+    if keeping is not None:
+        metrics.watch(lambda: readings.of_cache(keeping.cache))
     metrics.watch(lambda: readings.of_loop(lag))
     metrics.watch(lambda: readings.of_telemetry(telemetry))
 

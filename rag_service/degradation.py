@@ -78,6 +78,8 @@ LADDER: tuple[Rung, ...] = (
 #: The rungs that a cache makes, and which cache that is.
 CACHE_HITS: dict[str, str] = {"exact_cache": "exact", "semantic_cache": "semantic"}
 
+REFUSAL = LADDER[-1]
+
 #: What stands in for a lost need, as long as no kept answer stands in for them all.
 FALLBACKS: dict[Need, str] = {
     Need.ROOM: "brief",

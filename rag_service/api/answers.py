@@ -24,7 +24,7 @@ from rag_service.api.face import Exchange, Face, Refusal, Told
 from rag_service.api.patience import Interruption, while_connected
 from rag_service.api.schema import DEADLINE_HEADER, BadRequest, parse_deadline_s
 from rag_service.api.sse import AnswerStream
-from rag_service.degradation import Need, Outcome
+from rag_service.degradation import REFUSAL, Need, Outcome
 from rag_service.errors import DeadlineExceeded, DependencyTimeout, RagError, Rejected
 from rag_service.pipeline import Answer, Pipeline, Question
 from rag_service.resilience.deadline import Deadline, set_deadline
@@ -226,6 +226,8 @@ class Answers:
             self._note_failure(error, refusal.outcome, span)
         if isinstance(error, Rejected):
             headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
+            headers[RUNG_HEADER] = REFUSAL.name
+            span.set_attribute(names.RUNG, REFUSAL.name)
         if refusal.status in _CLOSING or self._drain.draining:
             headers["Connection"] = "close"
         headers[OUTCOME_HEADER] = refusal.outcome

@@ -9,6 +9,7 @@ from rag_service.api.drain import Drain
 from rag_service.resilience.breaker import Breaker
 from rag_service.resilience.policy import Guard
 from rag_service.segments.batching import MicroBatcher
+from rag_service.segments.cache import AnswerCache
 from rag_service.telemetry.lag import LoopLag
 from rag_service.telemetry.metrics import BreakerReading, Reading, breaker_readings
 from rag_service.telemetry.tracing import Telemetry
@@ -39,6 +40,12 @@ def of_admission(admission: Admission, drain: Drain) -> Iterator[Reading]:
 
 def of_embedder(batcher: MicroBatcher) -> Iterator[Reading]:
     yield Reading("rag_embed_queue", "Questions waiting for the embedder.", (), float(batcher.queued))
+
+
+def of_cache(cache: AnswerCache) -> Iterator[Reading]:
+    kept = cache.occupancy
+    yield Reading("rag_cache_entries", "Answers kept.", (), float(kept.entries))
+    yield Reading("rag_cache_bytes", "Memory for the answers kept.", (), float(kept.size_bytes))
 
 
 def of_loop(lag: LoopLag) -> Iterator[Reading]:

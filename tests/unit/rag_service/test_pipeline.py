@@ -60,6 +60,8 @@ class TestKeptAnswers:
         assert (first["rag.degradation.rung"], second["rag.degradation.rung"]) == ("full", "exact_cache")
         assert (second["rag.outcome"], second["rag.cache.hit"]) == ("cached", "exact")
         assert "rag.cache.hit" not in first
+        metrics = run(service.send("GET", "/metrics")).text
+        assert "rag_cache_entries 1.0" in metrics
 
     def test_a_stream_is_kept_and_given_again(self, run, make_service):
         """One token event with the whole text, then done."""
@@ -220,6 +222,17 @@ class TestPressure:
         service = make_service(admission={"max_in_flight": 1}, context={"brief_documents": 1})
         body = run(service.ask(criticality="critical")).json()
         assert (body["rung"], len(body["citations"])) == ("brief", 1)
+
+    def test_a_refusal_names_its_rung_too(self, run, make_service):
+        """In header and span, with a `Retry-After` that differs from caller to caller."""
+        service = make_service(admission={"max_in_flight": 2})
+        service.up.answer = [0.5, token("Hello"), ending("stop")]
+        responses = run(self.crowd(service, 30, criticality="sheddable"))
+        refused = [one for one in responses if one.status_code == 503]
+        assert len(refused) == 29
+        assert {one.headers["x-rag-rung"] for one in refused} == {"refusal"}
+        assert {one.headers["retry-after"] for one in refused} == {"1", "2", "3"}
+        assert {one["rag.degradation.rung"] for one in spans(service)} == {"full", "refusal"}
 
     def test_with_resilience_off_nobody_is_brief(self, run, make_service):
         """There is no limit to come near to."""

@@ -76,8 +76,8 @@ ENDINGS = [
         completed=True, question="zebra", search=[],
     ),
     Ending(
-        "no_rung_left", "refused", question="zebra", search=REFUSED, status=503,
-        error_type="no_fallback_left",
+        "no_rung_left", "refused", rung="refusal", question="zebra", search=REFUSED, status=503,
+        error_type="no_fallback_left", rung="refusal",
     ),
     Ending(
         "error_before_the_first_token", "error", answer=503, status=502, error_type="http_5xx",
