@@ -6,6 +6,7 @@ meanwhile. `/healthz` answers as soon as the port is open, `/readyz` when the fi
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
@@ -19,6 +20,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, _end)
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, "1")  # read by torch when it is imported, so before anything else
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     from rag_service import settings as settings_module
 
     try:

@@ -106,10 +106,17 @@ class BoundedConnection(HttpToolsProtocol):
         if self._head_timer is None:
             self._head_timer = self.loop.call_later(self.limits.head_timeout_s, self._head_late)
 
+    @property
+    def _responding(self) -> bool:
+        """An earlier request is being answered: nothing may be written into its response."""
+        return self.cycle is not None and not self.cycle.response_complete
+
     def _head_late(self) -> None:
         self._head_timer = None
         if self._in_head and not self.transport.is_closing():
-            if self._head_bytes:
+            if self._responding:
+                self._arm_head()
+            elif self._head_bytes:
                 self._refuse(_TOO_SLOW)
             else:
                 self.transport.close()  # it never asked for anything
@@ -120,8 +127,11 @@ class BoundedConnection(HttpToolsProtocol):
         self.transport.abort()
 
     def _refuse(self, response: bytes) -> None:
-        self.transport.write(response)
-        self.transport.close()
+        if self._responding:
+            self.transport.abort()
+        else:
+            self.transport.write(response)
+            self.transport.close()
 
 
 def bounded(limits: ConnectionLimits) -> type[asyncio.Protocol]:

@@ -92,9 +92,8 @@ _OUTCOME_HEADERS = {
     "X-RAG-Outcome": {"description": "As in the body.", "required": True, "schema": _OUTCOME},
     "X-Request-Id": {"description": "The trace id.", "required": True, "schema": _TRACE_ID},
 }
-_ANSWER_HEADERS = _OUTCOME_HEADERS | {
-    "X-RAG-Rung": {"description": "The rung of the ladder.", "required": True, "schema": _TEXT}
-}
+_RUNG = {"X-RAG-Rung": {"description": "The rung of the ladder.", "required": True, "schema": _TEXT}}
+_ANSWER_HEADERS = _OUTCOME_HEADERS | _RUNG
 _RETRY_AFTER = {
     "Retry-After": {
         "description": "Whole seconds after which to ask again.",
@@ -122,7 +121,7 @@ _CLOSING = frozenset({408, 413})
 def _response(status: int, text: str, schema: dict[str, Any]) -> dict[str, Any]:
     headers: dict[str, Any] = dict(_OUTCOME_HEADERS)
     if status == 503:
-        headers |= _RETRY_AFTER | _CLOSE
+        headers |= _RETRY_AFTER | _CLOSE | _RUNG
     if status in _CLOSING:
         headers |= _CLOSE
     return {"description": text, "headers": headers, "content": {"application/json": {"schema": schema}}}

