@@ -86,6 +86,7 @@ class _Builder:
         self.metrics = metrics
         self.on = settings.protected
         self.live = LiveCorpus(parts.corpus)
+        self.model_limit = self._limiter(settings.generate.limiter, settings.generate.max_in_flight)
         self.breakers: list[Breaker] = []
         self.guards: list[Guard] = []
         self.batchers: list[MicroBatcher] = []
@@ -215,7 +216,7 @@ class _Builder:
             slow_call_s=settings.breaker.slow_first_token_s,
             attempt_s=generate.first_token_s,
             attempts=generate.attempts,
-            limit=self._limiter(generate.limiter, generate.max_in_flight),
+            limit=self.model_limit,
             max_retry_after_s=settings.retry.max_retry_after_s,
         )
         policy = GenerationPolicy(
@@ -247,7 +248,9 @@ class _Builder:
         chosen = self.settings.admission
         policy = AdmissionPolicy(chosen.max_wait_s, chosen.brief_above, chosen.retry_after_s)
         limiter = self._limiter(chosen.limiter, chosen.max_in_flight) if self.on else None
-        return Admission(limiter, policy, clock=time.monotonic, rng=random.Random())
+        return Admission(
+            limiter, policy, model_limit=self.model_limit, clock=time.monotonic, rng=random.Random()
+        )
 
     def keeping(self) -> Keeping | None:
         """The answer cache; none where it is never asked."""

@@ -6,9 +6,9 @@ is refused when `max_wait_s` has passed, and whoever would have to wait longer t
 places came free lately) is refused at once. Its 30 ms leave a refusal well below the 50 ms that it may take.
 
 Less critical work meets a lower limit, so that it goes first; sheddable work never waits, and a critical
-request takes the place of a waiting normal one when the queue is full. Below the limit there is a first
-step: above `brief_above` of it answers are made shorter, so that places come free sooner. An answer counts
-until its stream has ended.
+request takes the place of a waiting normal one when the queue is full. Before any of that answers become
+shorter, so that places come free sooner: above `brief_above` of the limit, or of the model's places where those
+are fewer, because behind them only extracts are left. An answer counts until its stream has ended.
 """
 
 from __future__ import annotations
@@ -80,9 +80,16 @@ class Admission:
     """Counts answers under way; with `limiter` None (resilience off) it only counts."""
 
     def __init__(
-        self, limiter: Limiter | None, policy: AdmissionPolicy, *, clock: Clock, rng: random.Random
+        self,
+        limiter: Limiter | None,
+        policy: AdmissionPolicy,
+        *,
+        clock: Clock,
+        rng: random.Random,
+        model_limit: Limiter | None = None,
     ) -> None:
         self._limiter = limiter
+        self._model_limit = model_limit
         self._policy = policy
         self._clock = clock
         self._rng = rng
@@ -194,9 +201,15 @@ class Admission:
 
     def _ticket(self) -> Ticket:
         self.in_flight += 1
-        limit = self.limit
-        pressure = limit is not None and self.in_flight > limit * self._policy.brief_above
-        return Ticket(self, self._clock(), self.in_flight, pressure=pressure)
+        return Ticket(self, self._clock(), self.in_flight, pressure=self._under_pressure())
+
+    def _under_pressure(self) -> bool:
+        if self._limiter is None:
+            return False
+        most = self._limiter.limit
+        if self._model_limit is not None:
+            most = min(most, self._model_limit.limit)
+        return self.in_flight > most * self._policy.brief_above
 
     def _overloaded(self, criticality: Criticality) -> Overloaded:
         message = (

@@ -180,6 +180,14 @@ def test_above_its_share_an_answer_is_brief(make):
     assert [ticket.pressure for ticket in fill(admission, 8)] == [False] * 6 + [True] * 2
 
 
+def test_the_models_places_count_where_they_are_fewer(clock):
+    """Behind 4 generations only extracts are left, however many answers may be under way."""
+    admission = Admission(
+        Fixed(100), AdmissionPolicy(), model_limit=Moving(4), clock=clock, rng=random.Random(1)
+    )
+    assert [ticket.pressure for ticket in fill(admission, 5)] == [False] * 3 + [True] * 2
+
+
 def test_those_refused_return_at_different_times(make):
     """Otherwise they would be the next spike."""
     admission = make(1)
