@@ -8,6 +8,7 @@ replaces files by a rename, so a mapped file never changes underneath.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -25,7 +26,7 @@ from rag_service.corpus.document import CorpusError
 from rag_service.corpus.index import VECTORS_FILE, Manifest, how_to_build, load_documents
 from rag_service.vector_db import gpu
 from rag_service.vector_db.durable import sync_data
-from rag_service.vector_db.kinds import Flat, IndexKind, Searcher, Tuning, choose, kind_of
+from rag_service.vector_db.kinds import Flat, Hnsw, IndexKind, Ivf, Searcher, Tuning, choose, kind_of
 from rag_service.vector_db.limits import MAX_DIMENSION
 from rag_service.vector_db.operations import Vectors
 
@@ -73,6 +74,7 @@ def open_base(
     wanted = choose(tuning, index.ntotal)
     if isinstance(kind, Flat) and not isinstance(wanted, Flat):
         kind, index = wanted, _built(wanted, index, manifest.stamp, built_dir, report)
+    _touch(kind, index)
     searcher = gpu.searcher(kind, index)
     faiss.omp_set_num_threads(1)
     documents = loaded.documents
@@ -104,6 +106,16 @@ def _all_vectors(index: Any) -> Vectors:
     """A Flat index's own numbers, not a copy of them."""
     flat: Vectors = faiss.rev_swig_ptr(index.get_xb(), index.ntotal * index.d)
     return flat.reshape(index.ntotal, index.d)
+
+
+def _touch(kind: IndexKind, index: Any) -> None:
+    """Map every page of an index now, so that no search has to; a Flat one was read by its check."""
+    faiss.omp_set_num_threads(1)
+    if isinstance(kind, Ivf):
+        everywhere = dataclasses.replace(kind, nprobe=kind.nlist).search_parameters(None)
+        index.search(np.zeros((1, index.d), dtype=np.float32), 1, params=everywhere)
+    elif isinstance(kind, Hnsw):
+        _all_vectors(faiss.downcast_index(index.storage)).sum()
 
 
 def _reader(index: Any) -> Callable[[int], Vectors]:

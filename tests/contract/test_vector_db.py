@@ -2,12 +2,15 @@
 
 import json
 import os
+import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,9 +22,12 @@ import pytest
 
 from rag_service.corpus import CorpusSource
 from rag_service.ingest import DIMENSION, ingest
+from rag_service.vector_db import limits
+from rag_service.vector_db.__main__ import _parser
 
 pytestmark = pytest.mark.slow
 
+REFERENCE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "vector-db.md"
 SEARCH = "/v1/collections/corpus/search"
 READY_WITHIN_S = 60.0  # a busy machine is not a broken one
 
@@ -40,8 +46,17 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _start(index: Path, port: int) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "rag_service.vector_db", "--port", str(port), "--index", str(index)]
+def _start(index: Path, port: int, *flags: str) -> subprocess.Popen[str]:
+    command = [
+        sys.executable,
+        "-m",
+        "rag_service.vector_db",
+        "--port",
+        str(port),
+        "--index",
+        str(index),
+        *flags,
+    ]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -146,3 +161,75 @@ def test_sigterm_ends_it_while_a_client_is_connected(index_dir: Path) -> None:
     finally:
         process.kill()
         process.communicate()
+
+
+def test_two_processes_serve_one_index_and_one_of_them_writes(index_dir: Path, tmp_path: Path) -> None:
+    """A second stack on one index answers searches; its writes are refused, the first one's are kept."""
+    index = tmp_path / "index"
+    shutil.copytree(index_dir, index)
+    delete = "/v1/collections/corpus/delete"
+    with _serving(index) as first:
+        assert first.post(delete, json={"ids": ["a"]}).json() == {"version": 1, "deleted": 1}
+        with _serving(index) as second:
+            assert second.get("/healthz").json()["documents"] == 2
+            refused = second.post(delete, json={"ids": ["b"]})
+            assert (refused.status_code, refused.json()["error"]["code"]) == (409, "read_only")
+            assert "another process" in refused.json()["error"]["message"]
+    with _serving(index, "--index-kind", "hnsw") as third:
+        health = third.get("/healthz").json()
+        assert (health["version"], health["documents"], health["index"]["kind"]) == (1, 2, "hnsw")
+
+
+def test_searching_leaves_no_trace(index_dir: Path, tmp_path: Path) -> None:
+    """Without a write there is no state folder: a disk that cannot be written will do."""
+    index = tmp_path / "index"
+    shutil.copytree(index_dir, index)
+    with _serving(index) as client:
+        assert client.post(SEARCH, json={"vectors": [[1.0] + [0.0] * (DIMENSION - 1)]}).status_code == 200
+    assert [path.name for path in tmp_path.iterdir()] == ["index"]
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "said"),
+    [
+        ("--nprobe", "0", "from 1 to 65536"),
+        ("--index-kind", "lsh", "flat"),
+        ("--search-threads", "x", "1 to 64"),
+    ],
+)
+def test_a_wrong_flag_ends_in_exit_code_2(index_dir: Path, flag: str, value: str, said: str) -> None:
+    """The message names the flag, the value and what is allowed."""
+    command = [sys.executable, "-m", "rag_service.vector_db", "--index", str(index_dir), flag, value]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=READY_WITHIN_S, check=False)
+    assert ended.returncode == 2
+    assert flag in ended.stderr and value in ended.stderr and said in ended.stderr
+
+
+@contextmanager
+def _serving(index: Path, *flags: str) -> Iterator[httpx.Client]:
+    """A client of a database of its own, which is killed in the end."""
+    port = _free_port()
+    process = _start(index, port, *flags)
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10.0) as client:
+            _wait_until_ready(process, client)
+            yield client
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_the_reference_has_every_flag_limit_and_error() -> None:
+    """docs/reference/vector-db.md names what the code has, with its values, and nothing else."""
+    page = REFERENCE.read_text()
+    flags = {flag for action in _parser()._actions for flag in action.option_strings} - {"-h", "--help"}
+    assert set(re.findall(r"^\| `(--[\w-]+)` \|", page, flags=re.MULTILINE)) == flags
+    values = [value for name, value in vars(limits).items() if name.startswith("MAX_")]
+    shown = {value if value < 2**20 else f"{value // 2**20} MiB" for value in values}
+    shown |= {f"{limits.LOG_BYTES_PER_SNAPSHOT // 2**20} MiB"}
+    assert [value for value in shown if not re.search(rf"\b{value}\b", page)] == []
+    code = "".join(path.read_text() for path in Path(limits.__file__).parent.glob("*.py"))
+    raised = set(re.findall(r"(?:Refused|_error)\(\s*\d{3},\s*\"(\w+)\"", code))
+    raised |= {"not_found", "method_not_allowed"}
+    errors = page.partition("## Errors")[2].partition("## Files")[0]
+    assert set(re.findall(r"`([a-z]+_[a-z_]+|overloaded)`", errors)) == raised
