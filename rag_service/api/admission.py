@@ -7,8 +7,8 @@ places came free lately) is refused at once. Its 30 ms leave a refusal well belo
 
 Less critical work meets a lower limit, so that it goes first; sheddable work never waits, and a critical
 request takes the place of a waiting normal one when the queue is full. Before any of that answers become
-shorter, so that places come free sooner: above `brief_above` of the limit, or of the model's places where those
-are fewer, because behind them only extracts are left. An answer counts until its stream has ended.
+shorter, so that places come free sooner: above `brief_above` of the limit, or of the model's places where
+those are fewer, because behind them only extracts are left. An answer counts until its stream has ended.
 """
 
 from __future__ import annotations

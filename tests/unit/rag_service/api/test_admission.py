@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -217,6 +218,64 @@ def test_without_a_limit_it_only_counts(make):
     admission = make(None)
     assert not any(ticket.pressure for ticket in fill(admission, 1000))
     assert admission.in_flight == 1000
+
+
+def test_a_tenfold_spike_in_virtual_time(run, clock, make, record_property):
+    """128 places, answers of 1 to 3 s, 640 callers a second for 20 s: places stay full, no refusal is slow.
+
+    Critical work hardly notices, and sheddable work goes first.
+    """
+    admission = make(128)
+    rng = random.Random(3)
+    waited = {name: [] for name in CLASSES}
+    admitted = Counter()
+    busy_s = 0.0
+
+    async def come(criticality):
+        nonlocal busy_s
+        asked_at = clock()
+        try:
+            ticket = await admission.admit(criticality)
+        except Overloaded:
+            waited[criticality].append(clock() - asked_at)
+            return
+        admitted[criticality] += 1
+        stay_s = rng.uniform(1.0, 3.0)
+        if clock() > began + 3.0:
+            busy_s += stay_s
+        await asyncio.sleep(stay_s)
+        ticket.give_back()
+
+    async def spike():
+        tasks = []
+        while clock() < began + 20.0:
+            await asyncio.sleep(rng.expovariate(640.0))
+            criticality = rng.choices(CLASSES, (2, 78, 20))[0]
+            tasks.append(asyncio.ensure_future(come(criticality)))
+        await asyncio.gather(*tasks)
+
+    began = clock()
+    run(spike())
+    refused = sorted(wait for waits in waited.values() for wait in waits)
+    late = [wait for wait in refused if wait > 0.001]
+    figures = {
+        "asked": sum(admitted.values()) + len(refused),
+        "busy_ratio": busy_s / (17.0 * 128),
+        "refused_at_once_ratio": 1.0 - len(late) / len(refused),
+        "slowest_refusal_s": refused[-1],
+        **{
+            f"admitted_{name}_ratio": admitted[name] / (admitted[name] + len(waited[name]))
+            for name in CLASSES
+        },
+    }
+    for name, value in figures.items():
+        record_property(name, round(value, 4))
+    print({name: round(value, 4) for name, value in figures.items()})
+    assert figures["busy_ratio"] > 0.85  # normal work may fill nine tenths
+    assert refused[-1] <= 0.031
+    assert figures["refused_at_once_ratio"] > 0.9
+    assert figures["admitted_critical_ratio"] > 0.95
+    assert figures["admitted_sheddable_ratio"] < figures["admitted_normal_ratio"]
 
 
 @st.composite
