@@ -28,7 +28,7 @@ from email.utils import parsedate_to_datetime
 from rag_service.errors import BadStatus, Pushback
 
 MAX_RETRY_AFTER_S = 300.0
-_SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?", re.ASCII)
+_SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 _ADMISSION_WORDS = ("queue", "overload")
 
 

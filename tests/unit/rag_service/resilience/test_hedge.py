@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
 
 import pytest
@@ -151,6 +152,28 @@ def test_p99_of_1000_searches_of_which_3_percent_are_late(run, clock, delay_s, p
 
     assert run(all_of_them())[990] * 1000.0 == pytest.approx(p99_ms)
     assert made <= 1050
+
+
+def test_a_loser_that_fails_as_it_is_cancelled_is_not_reported(run, clock):
+    """Its error is nobody's: the answer is there, and asyncio must not complain of an unseen exception."""
+    reported = []
+
+    async def first():
+        try:
+            await asyncio.sleep(10.0)
+        except asyncio.CancelledError:
+            raise ValueError("while cleaning up") from None
+
+    async def second():
+        return "second"
+
+    async def race():
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
+        return await Race(0, 0).hedge(clock).run(first, second, allowed=lambda: True)
+
+    assert run(race()) == "second"
+    gc.collect()
+    assert reported == []
 
 
 @pytest.mark.parametrize("when", [0.05, 0.15])

@@ -112,6 +112,15 @@ def test_an_unused_limit_does_not_grow(kind, steps):
 
 
 @pytest.mark.parametrize("kind", LEARNING)
+def test_an_idle_hour_teaches_nothing(kind):
+    """Thousands of quick answers at a third of the limit leave it where it was."""
+    clock = Time()
+    limiter = make(kind, clock)
+    drive(limiter, clock, seconds=3600, latency_s=0.01, use=0.3, per_second=2)
+    assert limiter.limit == 20
+
+
+@pytest.mark.parametrize("kind", LEARNING)
 def test_a_constant_latency_at_full_use_grows_to_the_maximum(kind):
     """Nothing speaks against more: the limit rises until its bound."""
     clock = Time()
@@ -152,6 +161,41 @@ def settled(*cases):
         ("slots", "low", "high"),
         [pytest.param(*case, id="{}-slots-limit-{}-to-{}".format(*case)) for case in cases],
     )
+
+
+@pytest.mark.parametrize("kind", LEARNING)
+def test_calls_begun_before_a_cut_report_the_same_overload(kind):
+    """A call that was out for 5 s and ends 3 s after the cut says nothing that the cut has not answered."""
+    clock = Time()
+    limiter = make(kind, clock, start=100, timeout_s=10.0)
+    limiter.observe(Sample(0.01, 100, dropped=True))
+    clock.now += 3.0
+    limiter.observe(Sample(5.0, 100, dropped=True))
+    assert limiter.limit == 90
+    limiter.observe(Sample(2.9, 100, dropped=True))
+    assert limiter.limit == 81
+
+
+def test_gradient2_forgets_the_second_that_ended_in_a_cut():
+    """Good results from before the pushback must not grow the limit after it."""
+    clock = Time()
+    limiter = make(Kind.GRADIENT2, clock, start=101)
+    for _ in range(20):
+        limiter.observe(Sample(0.01, 100))
+    limiter.observe(Sample(0.01, 100, dropped=True))
+    clock.now += 1.1
+    limiter.observe(Sample(0.01, 100))
+    assert limiter.limit == 90
+
+
+def test_gradient2_learns_a_recovery_faster_than_a_slowdown():
+    """A long average above twice the present latency decays by 5 % a second; otherwise it takes 5 minutes."""
+    clock = Time()
+    limiter = Gradient2(Bounds(), clock=clock)
+    drive(limiter, clock, seconds=20, latency_s=1.0)
+    assert limiter.long_latency_s == pytest.approx(1.0)
+    drive(limiter, clock, seconds=60, latency_s=0.1)
+    assert 0.1 < limiter.long_latency_s < 0.25
 
 
 @settled((4, 4, 5), (16, 16, 17), (60, 55, 61))
