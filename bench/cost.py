@@ -83,19 +83,20 @@ def spend(service: Running, questions: Sequence[str], *, tokens: int, stream: bo
 def measure(
     services: Sequence[Running], questions: Sequence[str], *, rounds: int, answers: int, say: Say
 ) -> list[Cost]:
-    """The cost on each service; the first round only warms up and is not counted."""
+    """The cost on each service, once it has seen most questions: popular documents are kept trimmed."""
     shapes = {"one": (1, False), "plain": (PLAIN_TOKENS, False), "short": (PLAIN_TOKENS, True)} | {
         "long": (LONG_TOKENS, True)
     }
     found: dict[tuple[str, str], list[Spent]] = {}
-    for number in range(rounds + 1):
+    for service in services:
+        say(f"cost, warm-up: {service.name}")
+        spend(service, questions, tokens=1, stream=False, answers=len(questions))
+    for number in range(1, rounds + 1):
         for shape, (tokens, stream) in shapes.items():
             for service in services:
                 say(f"cost, round {number} of {rounds}: {shape} answers, {service.name}")
-                count = max(CALLERS, answers // 4) if number == 0 else answers
-                spent = spend(service, questions, tokens=tokens, stream=stream, answers=count)
-                if number > 0:
-                    found.setdefault((service.name, shape), []).append(spent)
+                spent = spend(service, questions, tokens=tokens, stream=stream, answers=answers)
+                found.setdefault((service.name, shape), []).append(spent)
     return [_cost(service.name, found) for service in services]
 
 

@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.service import golden_questions
+from bench.show import console as make_console
 from rag_service.segments.batching import BatchPolicy, MicroBatcher, Vectors
 from rag_service.segments.embedder import ModelThread
 
@@ -126,7 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     options = parser.parse_args(arguments)
     figures = asyncio.run(run(callers=options.callers, seconds=options.seconds))
-    show(Console(), figures)
+    show(make_console(), figures)
     if options.json:
         options.json.write_text(json.dumps(asdict(figures), indent=1), "utf-8")
     if figures.largest_difference > MOST_DIFFERENCE:

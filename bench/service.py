@@ -12,11 +12,10 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from rich.console import Console
 from rich.status import Status
 
 from bench import show
@@ -24,6 +23,7 @@ from bench.cost import Cost, NothingMeasured, measure
 from bench.goodput import Level, Limits, Peer, find_capacity, measure_level
 from bench.processes import ROOT, DidNotStart, Processes, Running, otlp_sink, processes
 
+SERVICES = ("resilience on", "resilience off", "tutorial")
 MULTIPLES = (1.0, 2.0, 5.0, 10.0)
 #: Patient limits for the cost alone: on a busy machine a late search would make another, cheaper answer.
 _PATIENT = {
@@ -88,14 +88,19 @@ def measure_goodput(
     plan: Plan,
     questions: Sequence[str],
     max_running: int,
+    settings: Mapping[str, str],
+    services: Sequence[str],
     say: show.Say,
 ) -> tuple[float, list[Level]]:
-    """One service lives at a time: on two cores even an idle one would be a neighbour."""
+    """One service lives at a time: on two cores even an idle one would be a neighbour.
+
+    The first finds the capacity whose multiples all are offered.
+    """
     vector_db = running.vector_db(index)
     llm = running.model_server(max_running=str(max_running))
     capacity = 0.0
     levels: list[Level] = []
-    for name in ("resilience on", "resilience off", "tutorial"):
+    for name in services:
         say(f"{name}: starting (loads an embedding model)")
         if name == "tutorial":
             peer = Peer(running.tutorial(index=index, llm=llm), observed=False)
@@ -108,6 +113,7 @@ def measure_goodput(
                 llm=llm,
                 otlp=None,
                 RESILIENCE=name.removeprefix("resilience "),
+                **(settings if name == "resilience on" else {}),
             )
             peer = Peer(process, observed=True)
             process.wait_until_ready("/readyz")
@@ -138,6 +144,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.service", description="Cost and goodput.")
     parser.add_argument("--quick", action="store_true", help="some 4 minutes instead of 15")
     parser.add_argument("--only", choices=("cost", "goodput"), help="one half of it")
+    parser.add_argument(
+        "--services", nargs="+", choices=SERVICES, default=SERVICES, help="whose goodput (default: all)"
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a setting of the service with resilience on, such as ADMISSION__LIMITER=aimd",
+    )
     parser.add_argument("--against", type=Path, help="another checkout, whose cost is shown beside")
     parser.add_argument("--index", type=Path, default=ROOT / ".ragquake/index", help="the index folder")
     parser.add_argument("--max-running", type=int, default=8, help="places in the model server")
@@ -145,9 +161,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--total-s", type=float, default=4.0, help="limit on a good answer")
     parser.add_argument("--json", type=Path, help="write all figures to this file")
     options = parser.parse_args(arguments)
+    for setting in options.set:
+        if "=" not in setting:
+            parser.error(f"--set {setting!r} is not NAME=VALUE")
     plan = QUICK if options.quick else FULL
     limits = Limits(options.first_token_s, options.total_s)
-    console = Console()
+    console = show.console()
     questions = golden_questions()
     costs: list[Cost] = []
     capacity: float | None = None
@@ -164,7 +183,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if options.only != "cost":
                 with processes() as running:
                     capacity, levels = measure_goodput(
-                        running, options.index, limits, plan, questions, options.max_running, say
+                        running,
+                        options.index,
+                        limits,
+                        plan,
+                        questions,
+                        options.max_running,
+                        dict(setting.split("=", 1) for setting in options.set),
+                        options.services,
+                        say,
                     )
                 show.levels(console, levels, capacity, limits)
     except (DidNotStart, NothingMeasured) as error:

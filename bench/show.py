@@ -18,6 +18,12 @@ AIM_TOKEN_US = 60.0
 AIM_KEPT_RATIO = 0.8
 
 
+def console() -> Console:
+    """The terminal, or wide enough for every table where there is none."""
+    found = Console()
+    return found if found.is_terminal else Console(width=160)
+
+
 def progress(console: Console, status: Status) -> Say:
     """A spinner on a terminal, a line for each step elsewhere."""
 

@@ -165,7 +165,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--max-running", type=int, default=8, help="places in the model server")
     parser.add_argument("--json", type=Path, help="write samples and trends to this file")
     options = parser.parse_args(arguments)
-    console = Console()
+    console = show.console()
     try:
         with Status("starting", console=console) as status, processes() as running, otlp_sink() as otlp:
             say = show.progress(console, status)
