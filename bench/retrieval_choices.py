@@ -113,7 +113,7 @@ def _cut(text: str, words: Words) -> list[str]:
         return lexical.Words().of(text)
     found = [word.lower() for word in lexical._WORD.findall(text)]
     kept = [word for word in found if word not in lexical._STOPWORDS]
-    return lexical.Words()._stemmer.stemWords(kept) if words.stem else kept
+    return lexical.Words()._stemmer().stemWords(kept) if words.stem else kept
 
 
 def _weighted(document: Any, words: Words) -> list[str]:

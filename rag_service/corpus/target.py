@@ -49,6 +49,8 @@ def alone(out: Path, report: Report) -> Iterator[None]:
         except BlockingIOError:
             report(f"another ingest into {out.parent} is running; waiting for it")
             fcntl.flock(handle, fcntl.LOCK_EX)
+        except OSError:  # a file system without locks: then whoever runs two at once has to know
+            report(f"{out.parent} cannot be locked; let no other ingest write there now")
         yield
     finally:
         os.close(handle)

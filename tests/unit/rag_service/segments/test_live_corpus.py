@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
+import threading
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from opentelemetry.trace import NoOpTracer
 
 from rag_service.corpus import CorpusError, Document, Manifest, stamp_of
 from rag_service.corpus.index import write_documents, write_manifest
+from rag_service.segments import retrieval
 from rag_service.segments.documents import Scored
 from rag_service.segments.live_corpus import Corpus, CorpusWatch, LiveCorpus
 from rag_service.segments.retrieval import Retriever
@@ -166,6 +168,25 @@ def test_a_question_ends_on_the_corpus_it_began_with(run, live):
     later = run(retriever.retrieve("walk", None, 5, tolerant=True))
     assert [hit.document for hit in later.hits] == [NEW[1]]
     assert later.stamp == "new"
+
+
+def test_in_a_large_corpus_the_lexical_leg_leaves_the_event_loop_alone(run, live, monkeypatch):
+    """Both ways find the same; only the thread is another."""
+    searched_in = []
+    search = type(live.current.lexical).search
+
+    def noted(self, question, k):
+        searched_in.append(threading.current_thread() is threading.main_thread())
+        return search(self, question, k)
+
+    monkeypatch.setattr(type(live.current.lexical), "search", noted)
+    retriever = Retriever(live, SwappingSearch(live, live.current), tracer=NoOpTracer())
+    small = run(retriever.retrieve("remove a file", None, 5, tolerant=True))
+    monkeypatch.setattr(retrieval, "_ON_LOOP_DOCUMENTS", 1)
+    large = run(retriever.retrieve("remove a file", None, 5, tolerant=True))
+    assert searched_in == [True, False]
+    assert small == large
+    assert small.hits
 
 
 def test_readiness_names_the_corpus_and_what_is_wrong_with_the_new_one(run, make_service):
