@@ -23,7 +23,7 @@ import faiss
 import numpy as np
 
 from rag_service.corpus.document import CorpusError
-from rag_service.corpus.index import VECTORS_FILE, Manifest, how_to_build, load_documents
+from rag_service.corpus.index import VECTORS_FILE, Manifest, how_to_build, load_documents, load_manifest
 from rag_service.vector_db import gpu
 from rag_service.vector_db.durable import sync_data
 from rag_service.vector_db.kinds import Flat, Hnsw, IndexKind, Ivf, Searcher, Tuning, choose, kind_of
@@ -68,6 +68,8 @@ def open_base(
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]
         raise CorpusError(f"{path} is not a FAISS index ({reason}); {how_to_build(index_dir)}") from None
+    if load_manifest(index_dir) != manifest:
+        raise CorpusError(f"{index_dir} was replaced while it was read; ask again")
     _check(index, manifest, path, index_dir)
     kind = kind_of(index, tuning)
     vector_at = _reader(index)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import faiss
@@ -62,6 +63,22 @@ def test_numbers_that_are_not_finite_are_refused(index_dir: Path) -> None:
     index.add(np.full((3, DIMENSION), np.nan, dtype=np.float32))
     faiss.write_index(index, str(index_dir / "index.faiss"))
     with pytest.raises(CorpusError, match="not finite"):
+        open_base(index_dir, Tuning())
+
+
+def test_documents_of_one_ingest_never_meet_vectors_of_the_next(
+    index_dir: Path, make_index: Callable[[Path, str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An ingest that ends between two reads would give right sizes and wrong answers; it is noticed."""
+    read_index = faiss.read_index
+
+    def replaced_just_before(*arguments: object) -> object:
+        index_dir.rename(index_dir.with_name("before"))
+        make_index(index_dir, "abd")
+        return read_index(*arguments)
+
+    monkeypatch.setattr("rag_service.vector_db.base.faiss.read_index", replaced_just_before)
+    with pytest.raises(CorpusError, match="was replaced while it was read"):
         open_base(index_dir, Tuning())
 
 
