@@ -6,7 +6,6 @@ meanwhile. `/healthz` answers as soon as the port is open, `/readyz` when the fi
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import socket
@@ -20,8 +19,10 @@ def main() -> int:
     signal.signal(signal.SIGTERM, _end)
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, "1")  # read by torch when it is imported, so before anything else
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     from rag_service import settings as settings_module
+    from rag_service.telemetry.sparing import log_sparingly
+
+    log_sparingly()
 
     try:
         settings = settings_module.load()

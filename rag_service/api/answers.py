@@ -87,6 +87,10 @@ class Answers:
         self._metrics = metrics
         self._drain = drain
 
+    @property
+    def max_deadline_s(self) -> float:
+        return self._patience.max_s
+
     async def __call__(self, request: Request, face: Face) -> Response:
         span = request_span(request.scope)
         visit: _Visit | None = None

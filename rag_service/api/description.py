@@ -131,12 +131,12 @@ def _refusals(schema: dict[str, Any], *statuses: int) -> dict[int | str, dict[st
     return {status: _response(status, _REFUSALS[status], schema) for status in statuses}
 
 
-def _body(schema: dict[str, Any]) -> dict[str, Any]:
+def _body(schema: dict[str, Any], max_deadline_s: float) -> dict[str, Any]:
     deadline = {
         "name": "X-Request-Deadline-Ms",
         "in": "header",
         "description": "The caller's patience in whole milliseconds.",
-        "schema": {"type": "integer", "minimum": 1, "maximum": 60_000},
+        "schema": {"type": "integer", "minimum": 1, "maximum": int(max_deadline_s * 1000)},
     }
     content = {"application/json": {"schema": schema}}
     return {"parameters": [deadline], "requestBody": {"required": True, "content": content}}
@@ -171,24 +171,26 @@ def _answered(schema: dict[str, Any], event: dict[str, Any], text: str) -> dict[
     return answered
 
 
-ANSWERS: dict[str, Any] = {
-    "summary": "Answer a question",
-    "openapi_extra": _body(_inlined(AnswerRequest.model_json_schema())),
-    "responses": {
-        200: _answered(_ANSWER, _EVENT, "An answer, as JSON or (`stream`) as events; see `outcome`."),
-        **_refusals(_ERROR, 400, 408, 413, 415, 422, 500, 502, 503, 504),
-    },
-}
+def answers(max_deadline_s: float) -> dict[str, Any]:
+    """The service's own route."""
+    return {
+        "summary": "Answer a question",
+        "openapi_extra": _body(_inlined(AnswerRequest.model_json_schema()), max_deadline_s),
+        "responses": {
+            200: _answered(_ANSWER, _EVENT, "An answer, as JSON or (`stream`) as events; see `outcome`."),
+            **_refusals(_ERROR, 400, 408, 413, 415, 422, 500, 502, 503, 504),
+        },
+    }
 
 
-def chat(model: str) -> dict[str, Any]:
+def chat(model: str, max_deadline_s: float) -> dict[str, Any]:
     """The route of OpenAI's dialect; `model` is the only one that may be asked for."""
     schema = _inlined(ChatRequest.model_json_schema())
     schema["properties"]["model"] = {"const": model}
     text = "A completion, as JSON or (`stream`) as chunks; see `ragquake.outcome`."
     return {
         "summary": "Answer the last message, as OpenAI's chat completions do",
-        "openapi_extra": _body(schema),
+        "openapi_extra": _body(schema, max_deadline_s),
         "responses": {
             200: _answered(_COMPLETION, _CHUNK, text),
             **_refusals(_CHAT_ERROR, 400, 404, 408, 413, 415, 500, 502, 503, 504),

@@ -19,11 +19,11 @@ def add_routes(app: FastAPI, answers: Answers, operations: Operations, chat: Ope
     native = NativeFace()
     app.add_exception_handler(HTTPException, _http_error)
 
-    @app.post("/v1/answers", **description.ANSWERS)
+    @app.post("/v1/answers", **description.answers(answers.max_deadline_s))
     async def post_answers(request: Request) -> Response:
         return await answers(request, native)
 
-    @app.post("/v1/chat/completions", **description.chat(chat.model))
+    @app.post("/v1/chat/completions", **description.chat(chat.model, answers.max_deadline_s))
     async def post_chat_completions(request: Request) -> Response:
         return await answers(request, chat)
 
