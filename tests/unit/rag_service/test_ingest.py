@@ -1,8 +1,11 @@
 """From a corpus to an index folder."""
 
 import json
+import threading
 from collections.abc import Sequence
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import faiss
 import numpy as np
@@ -10,6 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from rag_service.corpus import CorpusError, CorpusSource, load_documents
+from rag_service.corpus.target import alone
 from rag_service.ingest import DIMENSION, Embed, ingest, main
 
 
@@ -245,6 +249,55 @@ def test_what_a_killed_ingest_left_is_tidied_away(tmp_path: Path, corpus: Path) 
     assert sorted(item.name for item in tmp_path.iterdir()) == [
         *[".index-2-embeddings", ".indexes-abcdefgh", "corpus.jsonl", "index"]
     ]
+
+
+def test_a_second_ingest_waits_for_the_first_and_finds_its_work_done(tmp_path: Path, corpus: Path) -> None:
+    """Two at once would embed everything twice and rename into each other."""
+    out, waits = tmp_path / "index", threading.Event()
+    embedder = Embedder()
+
+    def report(line: str) -> None:
+        if "waiting" in line:
+            waits.set()
+
+    second = threading.Thread(target=ingest, args=(CorpusSource(corpus), out, report, embedder.load))
+    with alone(out, _silent):
+        second.start()
+        assert waits.wait(30.0)
+        assert not out.exists()
+    second.join(30.0)
+    assert load_documents(out).manifest.documents == 5
+    assert embedder.loaded == 1
+
+
+class _VectorDb(BaseHTTPRequestHandler):
+    """Takes the new index."""
+
+    paths: ClassVar[list[str]] = []
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.paths.append(self.path)
+        self.send_response(200 if len(self.paths) == 1 else 503)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Silent."""
+
+
+def test_the_vector_db_is_told(tmp_path: Path, corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A yes ends in 0; a no ends in 1 with what it said, as the index is built but not served."""
+    out = tmp_path / "index"
+    ingest(CorpusSource(corpus), out, _silent, Embedder().load)
+    with HTTPServer(("127.0.0.1", 0), _VectorDb) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/"
+        told = ["--corpus", str(corpus), "--out", str(out), "--reload", url]
+        assert main(told) == 0
+        assert main(told) == 1
+        server.shutdown()
+    assert set(_VectorDb.paths) == {"/v1/collections/corpus/reload"}
+    assert "answered 503" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("url", ["127.0.0.1:1", "http://127.0.0.1:1"])
