@@ -135,7 +135,7 @@ class Processes:
         llm: Running,
         otlp: str | None,
         checkout: Path = ROOT,
-        **settings: str,
+        settings: Mapping[str, str] | None = None,
     ) -> Running:
         """The service under observation (`bench.observed`); settings are RAG_ names without the prefix."""
         port = free_port()
@@ -148,7 +148,7 @@ class Processes:
             "RAG_LLM_ADDRESS": f"{LOOPBACK}:{llm.port}",
             "RAG_LLM_MODEL": MODEL,
         }
-        environment |= {f"RAG_{key}": value for key, value in settings.items()}
+        environment |= {f"RAG_{key}": value for key, value in (settings or {}).items()}
         if otlp:
             environment["OTEL_EXPORTER_OTLP_ENDPOINT"] = otlp
         return self.start(

@@ -41,13 +41,13 @@ class Plan:
 
     cost_rounds: int
     cost_answers: int
-    capacity_callers: tuple[int, ...]
+    callers_per_place: tuple[int, ...]
     capacity_s: float
     level_s: float
 
 
-QUICK = Plan(2, 64, (16, 32), 4.0, 5.0)
-FULL = Plan(5, 200, (8, 16, 32, 64), 8.0, 20.0)
+QUICK = Plan(2, 64, (1, 2), 5.0, 5.0)
+FULL = Plan(5, 200, (1, 2, 4), 10.0, 20.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,13 @@ def measure_costs(
 
         def service(name: str, otlp: str | None, checkout: Path = ROOT) -> Running:
             return running.service(
-                name, index=index, vector_db=vector_db, llm=llm, otlp=otlp, checkout=checkout, **_PATIENT
+                name,
+                index=index,
+                vector_db=vector_db,
+                llm=llm,
+                otlp=otlp,
+                checkout=checkout,
+                settings=_PATIENT,
             )
 
         services = [service("telemetry on", otlp), service("telemetry off", None)]
@@ -112,14 +118,15 @@ def measure_goodput(
                 vector_db=vector_db,
                 llm=llm,
                 otlp=None,
-                RESILIENCE=name.removeprefix("resilience "),
-                **(settings if name == "resilience on" else {}),
+                settings={"RESILIENCE": name.removeprefix("resilience ")}
+                | (dict(settings) if name == "resilience on" else {}),
             )
             peer = Peer(process, observed=True)
             process.wait_until_ready("/readyz")
         if not capacity:
+            callers = [places * max_running for places in plan.callers_per_place]
             capacity = find_capacity(
-                peer, questions, limits, callers=plan.capacity_callers, seconds=plan.capacity_s, say=say
+                peer, questions, limits, callers=callers, seconds=plan.capacity_s, say=say
             )
             if capacity < 1.0:
                 raise NothingMeasured("fewer than one good answer a second: there is nothing to multiply")
