@@ -47,11 +47,12 @@ class Watch:
     that one ends: it cancels, sleeps on, or goes away.
     """
 
-    __slots__ = ("_cancelled", "_cancelling", "_loop", "_task", "_timer", "_until")
+    __slots__ = ("_cancelled", "_cancelling", "_due", "_loop", "_task", "_timer", "_until")
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        self._due = 0.0  # uvloop's handle of a timer that is due at once has no `when`
         self._task: asyncio.Task[Any] | None = None
         self._until = 0.0
         self._cancelling = 0
@@ -63,7 +64,7 @@ class Watch:
         assert task is not None, "only a task can wait"
         self._cancelling = task.cancelling()
         self._until = self._loop.time() + limit_s
-        if self._timer is None or self._timer.when() > self._until:
+        if self._timer is None or self._due > self._until:
             self._arm()
 
     def end(self) -> bool:
@@ -82,6 +83,7 @@ class Watch:
         self.stop()
         if self._until < float("inf"):
             self._timer = self._loop.call_at(self._until, self._look)
+            self._due = self._until
 
     def _look(self) -> None:
         self._timer = None

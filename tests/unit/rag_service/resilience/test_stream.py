@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+import uvloop
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
@@ -223,3 +224,17 @@ class TestWatch:
         _, texts, error = run(collect(clock, *script, patience_s=patience_s))
         assert len(texts) == expected
         assert (type(error) if error else None) is ending
+
+
+def test_a_wait_without_any_time_left_is_watched_on_uvloop_too() -> None:
+    """uvloop's handle of a timer that is due at once cannot say when that is: nothing may ask it."""
+
+    async def wait_twice() -> None:
+        watch = Watch()
+        watch.begin(0.0)
+        assert not watch.end()
+        watch.begin(5.0)
+        assert not watch.end()
+        watch.stop()
+
+    uvloop.run(wait_twice())
