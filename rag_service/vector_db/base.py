@@ -169,6 +169,9 @@ def _kept(path: Path, stamp: str, flat: Any, report: Report) -> Any | None:
 
 def _keep(path: Path, stamp: str, index: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
+    for left in path.parent.glob(f"{path.name}.*"):
+        if not _is_written(left):
+            left.unlink(missing_ok=True)
     beside = path.with_name(f"{path.name}.{os.getpid()}")
     faiss.write_index(index, str(beside))
     with beside.open("rb") as file:
@@ -176,6 +179,17 @@ def _keep(path: Path, stamp: str, index: Any) -> None:
     note = json.dumps({"stamp": stamp, "sha256": _sha256(beside)})
     beside.replace(path)
     path.with_suffix(".json").write_text(note, encoding="utf-8")
+
+
+def _is_written(left: Path) -> bool:
+    """Whether the process that this half-written file is named after is still there."""
+    try:
+        os.kill(int(left.suffix[1:]), 0)
+    except (ValueError, ProcessLookupError):
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def _sha256(path: Path) -> str:

@@ -20,8 +20,8 @@ MAX_SEARCHES_WAITING = 1024
 MAX_WRITES_WAITING = 64
 """At 8 MB each at most half a gigabyte; in practice a few megabytes."""
 
-MAX_WRITTEN_POINTS = 500_000
-"""Points that differ from the ingest. More than that is a new corpus: ingest it."""
+MAX_WRITTEN_POINTS = 200_000
+"""Points that differ from the ingest: 0.3 GB of 384 numbers. More than that is a new corpus: ingest it."""
 
 LOG_BYTES_PER_SNAPSHOT = 64 * 1024 * 1024
 """Beyond this a snapshot cuts the log: about 40,000 points of 384 numbers, read again in a second."""

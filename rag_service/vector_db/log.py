@@ -122,10 +122,14 @@ class Log:
     def size(self) -> int:
         return self._end
 
-    def append(self, payloads: Sequence[bytes]) -> None:
-        """Write and sync records. When this returns they survive; when it raises, none counts."""
+    def check(self) -> None:
+        """Raises Refused when what this log holds beyond its acknowledged records is unknown."""
         if self._broken is not None:
             raise Refused(503, "log_broken", self._broken)
+
+    def append(self, payloads: Sequence[bytes]) -> None:
+        """Write and sync records. When this returns they survive; when it raises, none counts."""
+        self.check()
         frames = b"".join(
             _frame(self.version + number, payload) for number, payload in enumerate(payloads, start=1)
         )

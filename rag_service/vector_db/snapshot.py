@@ -23,6 +23,7 @@ from rag_service.vector_db.operations import Upsert
 _MAGIC = b"RQSNAP\x00\x01"
 _LENGTH = struct.Struct("<I")
 _DIGEST_BYTES = 32
+_CHECKED_AT_ONCE = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,18 +38,13 @@ class Snapshot:
 
 def write_snapshot(path: Path, snapshot: Snapshot) -> None:
     """Put a snapshot in its place; it is read back and checked before it gets its name."""
-    place(path, _pieces(snapshot), lambda beside: read_snapshot(beside, snapshot.written.vectors.shape[1]))
+    place(path, _pieces(snapshot), _check)
 
 
 def read_snapshot(path: Path, dimension: int) -> Snapshot:
     """A snapshot. Raises StateCorrupt for a file that is not what was written."""
-    data = path.read_bytes()
-    body, digest = memoryview(data)[:-_DIGEST_BYTES], data[-_DIGEST_BYTES:]
-    if not data.startswith(_MAGIC) or hashlib.sha256(body).digest() != digest:
-        raise StateCorrupt(
-            f"{path} is damaged: its {len(data)} bytes do not fit their checksum; restore it from a copy, or "
-            f"remove the folder {path.parent} to give up all writes since the ingest"
-        )
+    _check(path)
+    body = memoryview(path.read_bytes())[:-_DIGEST_BYTES]
     (length,) = _LENGTH.unpack_from(body, len(_MAGIC))
     at = len(_MAGIC) + _LENGTH.size + length
     head = from_json(bytes(body[at - length : at]))
@@ -67,6 +63,22 @@ def read_snapshot(path: Path, dimension: int) -> Snapshot:
     return Snapshot(head["stamp"], head["version"], written, tuple(head["gone"]))
 
 
+def _check(path: Path) -> None:
+    """Compare a file with its checksum, a piece at a time."""
+    size, digest = path.stat().st_size, hashlib.sha256()
+    with path.open("rb") as file:
+        left = size - _DIGEST_BYTES
+        while left > 0 and (piece := file.read(min(left, _CHECKED_AT_ONCE))):
+            digest.update(piece)
+            left -= len(piece)
+        if left == 0 and file.read() == digest.digest():
+            return
+    raise StateCorrupt(
+        f"{path} is damaged: its {size} bytes do not fit their checksum; restore it from a copy, or "
+        f"remove the folder {path.parent} to give up all writes since the ingest"
+    )
+
+
 def _pieces(snapshot: Snapshot) -> Iterator[bytes | memoryview]:
     digest = hashlib.sha256()
     written = snapshot.written
@@ -80,7 +92,7 @@ def _pieces(snapshot: Snapshot) -> Iterator[bytes | memoryview]:
             "gone": snapshot.gone,
         }
     )
-    numbers = np.ascontiguousarray(written.vectors, dtype="<f4").tobytes()
+    numbers = np.ascontiguousarray(written.vectors, dtype="<f4").ravel().view(np.uint8).data
     for piece in (_MAGIC, _LENGTH.pack(len(head)), head, b"".join(written.metadata), numbers):
         digest.update(piece)
         yield piece

@@ -50,12 +50,16 @@ def recover(folder: Path, stamp: str, dimension: int) -> Recovered:
     operations: list[Operation] = []
     contents = None
     for path in logs:
-        contents = read_log(path)
+        before, contents = contents, read_log(path)
         if (contents.stamp, contents.start_version) != (stamp, _version(path)):
             raise StateCorrupt(_stranger(path, contents.stamp, contents.start_version))
         if contents.torn_bytes and path != logs[-1]:
             raise StateCorrupt(
                 f"{path} ends in the middle of a record although a later log follows; restore it from a copy"
+            )
+        if before is not None and contents.start_version < before.version:
+            raise StateCorrupt(
+                f"{path} and the log before it both hold version {before.version}; restore them from a copy"
             )
         if contents.start_version > version:
             raise StateCorrupt(
@@ -90,6 +94,9 @@ class Store:
         except OSError:
             self._lock = None  # a disk that cannot be written can still be read
         recovered = self._recovered()
+        if self._lock is not None:
+            for unfinished in self.folder.glob("*.new"):
+                unfinished.unlink()
         if self._lock is not None and recovered.last_log is not None:
             assert recovered.last_contents is not None
             self._log = Log.resume(recovered.last_log, recovered.last_contents, self._sync)
@@ -108,7 +115,9 @@ class Store:
         """Begin a new log, so that a snapshot of `version` can take the place of those before it."""
         if self._log is None:
             self._first_log(version)
-        elif self._log.path != self._path(_LOG, version):
+            return
+        self._log.check()  # a log with an unknown end must stay the last one
+        if self._log.path != self._path(_LOG, version):
             log = Log.create(self._path(_LOG, version), self._stamp, version, self._sync)
             self._log.close()
             self._log = log

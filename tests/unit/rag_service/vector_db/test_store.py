@@ -9,6 +9,7 @@ import pytest
 
 from rag_service.corpus.document import CorpusError
 from rag_service.vector_db.errors import Refused, StateCorrupt
+from rag_service.vector_db.log import Log
 from rag_service.vector_db.operations import Delete, Upsert
 from rag_service.vector_db.snapshot import Snapshot, read_snapshot, write_snapshot
 from rag_service.vector_db.store import Store, recover
@@ -154,6 +155,48 @@ def test_every_flipped_byte_of_a_snapshot_is_refused(tmp_path: Path) -> None:
         path.write_bytes(damaged)
         with pytest.raises(StateCorrupt):
             read_snapshot(path, 3)
+
+
+def test_no_new_log_is_begun_behind_one_with_an_unknown_end(tmp_path: Path) -> None:
+    """After a failed sync the refused record may be on the disk; a second log would repeat its version."""
+    fail = False
+
+    def sync(_: int) -> None:
+        if fail:
+            raise OSError(5, "Input/output error")
+
+    store = Store(tmp_path / "writes", STAMP, 3, sync)
+    store.open()
+    store.append([_upsert("a")], 0)
+    fail = True
+    with pytest.raises(Refused, match="restart"):
+        store.append([_upsert("b")], 1)
+    fail = False
+    with pytest.raises(Refused, match="restart"):
+        store.roll(1)
+    store.close()
+    assert _names(tmp_path / "writes") == {"log-0"}
+
+
+def test_two_logs_with_the_same_version_are_refused(tmp_path: Path) -> None:
+    """One of the two was acknowledged, and nobody can tell which."""
+    store = _store(tmp_path)
+    store.open()
+    store.append([_upsert("a"), _upsert("b")], 0)
+    store.close()
+    Log.create(tmp_path / "writes" / f"log-{1:020d}", STAMP, 1).close()
+    with pytest.raises(StateCorrupt, match="both hold version 2"):
+        recover(tmp_path / "writes", STAMP, 3)
+
+
+def test_what_was_being_made_when_a_process_died_is_cleared_away(tmp_path: Path) -> None:
+    """Half a snapshot is of no use to anybody."""
+    folder = _filled(tmp_path)
+    (folder / f"snapshot-{4:020d}.new").write_bytes(b"half of")
+    store = _store(tmp_path)
+    store.open()
+    store.close()
+    assert list(folder.glob("*.new")) == []
 
 
 def test_only_one_process_writes_and_the_other_can_still_read(tmp_path: Path) -> None:
