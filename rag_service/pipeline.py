@@ -17,6 +17,7 @@ from typing import Protocol
 
 from rag_service.degradation import (
     CACHE_HITS,
+    REFUSAL,
     Loss,
     Need,
     Outcome,
@@ -68,6 +69,22 @@ class Keeping:
 
     def key(self, question: Question, stamp: str) -> Key:
         return Key.of(question.text, question.top_k, stamp, self.model)
+
+    def look(self, key: Key, embedding: Embedding | None) -> _Kept | None:
+        """The answer to this very question, else (if it could be embedded) to one that asks the same."""
+        if same := self.cache.same(key):
+            return _Kept(Need.SAME_QUESTION, same)
+        if embedding is not None and (alike := self.cache.alike(key, embedding.vector)):
+            return _Kept(Need.ALIKE_QUESTION, alike)
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """An answer found in the cache, and what it meets."""
+
+    need: Need
+    answer: KeptAnswer
 
 
 class Cited(Protocol):
@@ -139,11 +156,13 @@ class _Progress:
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
-    """An answer found in the cache, and what it meets."""
+class _Ground:
+    """What an answer can stand on, once retrieval is done."""
 
-    need: Need
-    answer: KeptAnswer
+    question: Question
+    embedding: Embedding | None
+    stamp: str
+    prompt: Prompt
 
 
 class Pipeline:
@@ -191,11 +210,13 @@ class Pipeline:
             tokens = await self._generate(prompt, brief, progress) if prompt.passages else None
         if tokens is None and current_deadline().remaining_s() <= 0.0:
             raise DeadlineExceeded("finding another way to answer")
+        ground = _Ground(question, embedding, found.stamp, prompt)
+        if tokens is None:
+            return self._stand_in(ground, progress.losses, timings)
         rung = choose(progress.losses)
-        if tokens is not None:
-            tokens = self._recorded(tokens, rung, question, embedding, found, prompt)
-            return Answer(rung, tuple(progress.losses), prompt.passages, tokens, timings)
-        return self._stand_in(question, embedding, found, prompt, progress, timings)
+        if rung.outcome is Outcome.FULL:
+            tokens = self._recorded(tokens, ground)
+        return Answer(rung, tuple(progress.losses), prompt.passages, tokens, timings)
 
     async def _embed(self, question: Question, progress: _Progress) -> Embedding | None:
         try:
@@ -227,54 +248,29 @@ class Pipeline:
             progress.lost(Need.LLM, "generate", error)
             return None
 
-    def _recorded(
-        self,
-        tokens: Tokens,
-        rung: Rung,
-        question: Question,
-        embedding: Embedding | None,
-        found: Retrieved,
-        prompt: Prompt,
-    ) -> Tokens:
-        """`tokens`, to be kept once they have come to their end: a full answer only."""
-        if self._keeping is None or rung.outcome is not Outcome.FULL or embedding is None:
+    def _recorded(self, tokens: Tokens, ground: _Ground) -> Tokens:
+        """A full answer's tokens, to be kept once they have come to their end."""
+        if self._keeping is None or ground.embedding is None:
             return tokens
-        cited = tuple(Citation(one.id, one.title, one.score) for one in prompt.passages)
-        key = self._keeping.key(question, found.stamp)
-        return Recorded(tokens, partial(_keep, self._keeping.cache, key, embedding, cited))
+        cited = tuple(Citation(one.id, one.title, one.score) for one in ground.prompt.passages)
+        key = self._keeping.key(ground.question, ground.stamp)
+        return Recorded(tokens, partial(_keep, self._keeping.cache, key, ground.embedding, cited))
 
-    def _stand_in(
-        self,
-        question: Question,
-        embedding: Embedding | None,
-        found: Retrieved,
-        prompt: Prompt,
-        progress: _Progress,
-        timings: Timings,
-    ) -> Answer:
+    def _stand_in(self, ground: _Ground, losses: list[Loss], timings: Timings) -> Answer:
         """The best answer that needs no model."""
-        losses = progress.losses
-        if kept := self._look(question, embedding, found.stamp):
-            return _again(choose(losses, frozenset({kept.need})), kept.answer, losses, timings)
+        question, passages = ground.question, ground.prompt.passages
+        if self._keeping is not None:
+            key = self._keeping.key(question, ground.stamp)
+            if kept := self._keeping.look(key, ground.embedding):
+                return _again(choose(losses, frozenset({kept.need})), kept.answer, losses, timings)
         rung = choose(losses)
-        if rung.outcome is Outcome.REFUSED:
+        if rung is REFUSAL:
             reasons = ", ".join(f"{loss.segment}: {loss.reason}" for loss in losses)
             raise Overloaded(
                 f"no way to answer is left ({reasons})", reason="no_fallback_left", retry_after_s=5.0
             )
-        text = _NOTHING_FOUND if rung.name == "nothing_found" else extract(question.text, prompt.passages)
-        return Answer(rung, tuple(losses), prompt.passages, FixedText(text), timings)
-
-    def _look(self, question: Question, embedding: Embedding | None, stamp: str) -> _Kept | None:
-        """A kept answer: to this very question, else (if it could be embedded) to one that asks the same."""
-        if self._keeping is None:
-            return None
-        cache, key = self._keeping.cache, self._keeping.key(question, stamp)
-        if same := cache.same(key):
-            return _Kept(Need.SAME_QUESTION, same)
-        if embedding is not None and (alike := cache.alike(key, embedding.vector)):
-            return _Kept(Need.ALIKE_QUESTION, alike)
-        return None
+        text = _NOTHING_FOUND if rung.name == "nothing_found" else extract(question.text, passages)
+        return Answer(rung, tuple(losses), passages, FixedText(text), timings)
 
 
 def _keep(cache: AnswerCache, key: Key, embedding: Embedding, cited: tuple[Citation, ...], text: str) -> None:
