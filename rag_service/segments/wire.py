@@ -80,7 +80,11 @@ class WireTransport(httpx.AsyncBaseTransport):
         oldest = asyncio.get_running_loop().time() - self._idle_s
         while self._idle and self._idle[0].idle_since < oldest:
             self._idle.popleft().abort()
-        return self._idle.pop() if self._idle else None
+        while self._idle:
+            connection = self._idle.pop()
+            if not connection.closing:  # its loss may be known before asyncio gets round to saying so
+                return connection
+        return None
 
     async def _connect(self, request: httpx.Request) -> Connection:
         url = request.url
@@ -152,6 +156,10 @@ class Connection(asyncio.Protocol):
         return bool(self._unread)
 
     @property
+    def closing(self) -> bool:
+        return self._transport.is_closing()
+
+    @property
     def reusable(self) -> bool:
         """Read to its end, kept alive by the peer, and nothing came after it."""
         return (
@@ -161,7 +169,7 @@ class Connection(asyncio.Protocol):
             and self._delimited
             and self._keep_alive
             and self._error is None
-            and not self._transport.is_closing()
+            and not self.closing
         )
 
     async def ask(self, message: bytes, read_limit_s: float | None) -> None:
