@@ -6,15 +6,16 @@ from dataclasses import replace
 
 import pytest
 
-from tests.scenario.behaviour.client import at_once
+from tests.scenario.behaviour.client import steady
 from tests.scenario.behaviour.evidence import Evidence
 from tests.scenario.behaviour.invariants import assert_invariants
 from tests.scenario.behaviour.lab import Lab, Proxy
 
 pytestmark = pytest.mark.slow
-CALLERS = 160
+CALLERS = 120
+FOR_S = 2.0
 NOISE_S = 0.15
-_LONG = "I have tried it with the following words. " * 3
+_LONG = "I have tried it with the following words. " * 12
 """Long questions take the embedder several times as long, and the rest of the service hardly longer."""
 
 
@@ -22,7 +23,7 @@ def _flood(lab: Lab, proxy: Proxy, **settings: object) -> Evidence:
     room = {f"{group}__max_in_flight": 512 for group in ("admission", "search", "generate")}
     queue = {"embed__queue_deadline_s": 0.1, "embed__attempt_s": 3.0}
     with lab.service(proxy, **room, **queue, **settings) as service:
-        asks = at_once(CALLERS, patience_s=8.0, stream=False)
+        asks = steady(CALLERS / FOR_S, FOR_S, patience_s=6.0, stream=False)
         service.ask(*(replace(ask, question=f"{ask.question} {_LONG}") for ask in asks))
     return service.evidence
 
