@@ -59,5 +59,6 @@ def log_sparingly() -> None:
     """Warnings and errors of this process to stderr. Call it before uvicorn sets up its own logging."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     for handler in logging.getLogger().handlers:
+        handler.setLevel(logging.WARNING)  # some libraries set their own loggers to DEBUG
         handler.addFilter(Sparing())
     logging.getLogger("uvicorn.error").addFilter(Sparing())

@@ -113,6 +113,25 @@ def test_every_bad_request_is_a_clean_4xx(run, make_service, content, headers, s
 
 
 @pytest.mark.parametrize(
+    "headers",
+    [
+        {"traceparent": "garbage"},
+        {"traceparent": "00-" + "0" * 32 + "-" + "0" * 16 + "-01"},
+        {"traceparent": "ff-" + "f" * 200},
+        {"tracestate": "=,=,,;" * 500},
+        {"baggage": "ragquake.run=%ff%00,=,;;," + "x" * 20_000},
+        {"baggage": ",".join(f"k{n}=v" for n in range(3000))},
+        {"baggage": b"ragquake.run=\xff\xfe"},
+    ],
+)
+def test_odd_trace_headers_cost_nobody_an_answer(run, make_service, headers):
+    """They are for observers; what cannot be read starts a trace of its own."""
+    response = run(make_service().ask(headers=headers))
+    assert response.status_code == 200
+    assert int(response.json()["trace_id"], 16) > 0
+
+
+@pytest.mark.parametrize(
     ("method", "path", "status"),
     [
         ("GET", "/v1/answers", 405),
