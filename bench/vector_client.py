@@ -20,6 +20,7 @@ import numpy.typing as npt
 from bench.processes import LOOPBACK
 
 CORPUS = "/v1/collections/corpus"
+_IDLE_S = 2.0  # the server closes a connection after five
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,27 +38,33 @@ class Pool:
 
     def __init__(self, port: int) -> None:
         self._port = port
-        self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+        self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter, float]] = []
 
     async def post(self, path: str, body: bytes) -> bytes:
         """The body of the answer. Raises RuntimeError when it is not 200."""
-        if self._idle:
-            reader, writer = self._idle.pop()
-        else:
-            reader, writer = await asyncio.open_connection(LOOPBACK, self._port)
+        reader, writer = await self._connection()
         writer.write(
             f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body
         )
         head = (await reader.readuntil(b"\r\n\r\n")).lower()
         length = int(head.partition(b"content-length:")[2].partition(b"\r\n")[0])
         answer = await reader.readexactly(length)
-        self._idle.append((reader, writer))
+        self._idle.append((reader, writer, time.monotonic()))
         if not head.startswith(b"http/1.1 200"):
             raise RuntimeError(f"{path}: {head.partition(b' ')[2][:3].decode()} {answer[:200].decode()}")
         return answer
 
+    async def _connection(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """The one used last; those that were idle for long may be closed by the server at any moment."""
+        while self._idle:
+            reader, writer, since_s = self._idle.pop()
+            if time.monotonic() - since_s < _IDLE_S:
+                return reader, writer
+            writer.close()
+        return await asyncio.open_connection(LOOPBACK, self._port)
+
     def close(self) -> None:
-        for _, writer in self._idle:
+        for _, writer, _ in self._idle:
             writer.close()
 
 
