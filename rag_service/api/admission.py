@@ -2,8 +2,8 @@
 
 Beyond the limit a refusal within milliseconds is worth more than a place in a long queue: the caller can go
 elsewhere, and the admitted keep their latency. So the queue is bounded in time, not only in length: who waits
-is refused when `max_wait_s` has passed, and whoever would have to wait longer than that (judged by how often
-places came free lately) is refused at once. Its 30 ms leave a refusal well below the 50 ms that it may take.
+is refused when `max_wait_s` has passed, and whoever would have to wait longer than that (judged by how long
+answers stayed lately) is refused at once. Its 30 ms leave a refusal well below the 50 ms that it may take.
 
 Less critical work meets a lower limit, so that it goes first; sheddable work never waits, and a critical
 request takes the place of a waiting normal one when the queue is full. Before any of that answers become
