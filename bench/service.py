@@ -46,7 +46,7 @@ class Plan:
     level_s: float
 
 
-QUICK = Plan(2, 64, (1, 2), 5.0, 5.0)
+QUICK = Plan(2, 48, (1, 2), 4.0, 5.0)
 FULL = Plan(5, 200, (1, 2, 4), 10.0, 20.0)
 
 
