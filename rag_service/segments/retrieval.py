@@ -101,7 +101,9 @@ class Retriever:
                     searching.cancel()
             legs["lexical"] = lexical
             hits = tuple(Hit(documents[one.id], one.score) for one in fuse(legs, top_k))
-            found = Retrieved(hits, corpus.stamp, tuple(leg for leg in legs if legs[leg]), error)
+            # BM25 that knows none of the words has answered; a vector search that names nothing has not
+            answered = tuple(leg for leg in legs if legs[leg] or leg == "lexical")
+            found = Retrieved(hits, corpus.stamp, answered, error)
             span.set_attribute(names.LEGS, found.legs)
             span.set_attribute(names.DOCUMENT_IDS, [hit.document.id for hit in found.hits])
             span.set_attribute(names.DOCUMENT_SCORES, [round(hit.score, 6) for hit in found.hits])

@@ -174,6 +174,15 @@ def test_pings_do_not_keep_a_dead_stream_alive(run, make_service):
     assert events(run(service.ask(stream=True)))[-1][1]["code"] == "llm_stalled"
 
 
+def test_a_question_in_no_words_of_the_corpus_has_lost_nothing(run, make_service):
+    """The vector leg answers it; BM25 was asked too, so that evaluators see no lost leg."""
+    service = make_service()
+    body = run(service.ask("zebra")).json()
+    (retrieval,) = service.finished("retrieval corpus")
+    assert (body["outcome"], body["degraded"]) == ("full", [])
+    assert retrieval.attributes["rag.retrieval.legs"] == ("vector", "lexical")
+
+
 def test_nothing_found_is_said(run, make_service):
     """Both legs were asked in vain: degraded, no citations, and no model call to make something up."""
     service = make_service()
