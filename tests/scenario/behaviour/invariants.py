@@ -28,13 +28,16 @@ def assert_invariants(evidence: Evidence) -> None:
 def attempts_stay_within_the_budget(evidence: Evidence) -> None:
     """Downstream attempts ≤ calls + budget, and no single call makes more than its attempts."""
     settings = evidence.settings
-    for word, most in (("search", settings.search.attempts), ("chat", settings.generate.attempts)):
+    for word, name, most in (
+        ("search", "vector_db", settings.search.attempts),
+        ("chat", "llm", settings.generate.attempts),
+    ):
         spans = [span for span in evidence.named(word) if span.get("rag.hedge") != "true"]
-        calls = sum(span["rag.attempt"] == "1" for span in spans)
-        retries = len(spans) - calls
-        allowed = max(settings.retry.budget_minimum, settings.retry.budget_ratio * calls)
-        windows = _windows(evidence, settings)
-        assert retries <= allowed * windows, f"{retries} retries of {word} in {calls} calls"
+        retries = sum(span["rag.attempt"] != "1" for span in spans)
+        guarded = [s for s in evidence.named("breaker") if s["resilience.policy.name"] == name]
+        earned = settings.retry.budget_ratio * (len(guarded) - retries)  # rejected calls earn their share too
+        allowed = max(settings.retry.budget_minimum, earned) * _windows(evidence, settings)
+        assert retries <= allowed, f"{retries} retries of {word} in {len(guarded)} calls"
         assert all(int(span["rag.attempt"]) <= most for span in spans)
 
 

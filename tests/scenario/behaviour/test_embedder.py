@@ -23,7 +23,7 @@ def _flood(lab: Lab, proxy: Proxy, **settings: object) -> Evidence:
     room = {f"{group}__max_in_flight": 512 for group in ("admission", "search", "generate")}
     queue = {"embed__queue_deadline_s": 0.1, "embed__attempt_s": 3.0}
     with lab.service(proxy, **room, **queue, **settings) as service:
-        asks = steady(CALLERS / FOR_S, FOR_S, patience_s=6.0, stream=False)
+        asks = steady(CALLERS / FOR_S, FOR_S, patience_s=4.0, stream=False)
         service.ask(*(replace(ask, question=f"{ask.question} {_LONG}") for ask in asks))
     return service.evidence
 
@@ -40,12 +40,6 @@ def _queue_is_bounded(evidence: Evidence) -> None:
         if span.get("rag.embed.queue_wait")
     ]
     assert waits and max(waits) <= evidence.settings.embed.queue_deadline_s + NOISE_S
-    batches = {
-        int(span["rag.embed.batch_size"])
-        for span in evidence.named("embeddings")
-        if "error.type" not in span.attributes
-    }
-    assert max(batches) > 1, "nothing was batched"
 
 
 def test_a_saturated_embedder(lab: Lab, builtin: Proxy) -> None:

@@ -34,7 +34,7 @@ def _slow(lab: Lab, proxy: Proxy, latency_ms: int, arm: str = "on", **settings: 
         lab.service(proxy, arm=arm, **settings) as service,
         proxy.toxic("vector_db", "latency", latency=latency_ms),
     ):
-        service.ask(*steady(12, 2.0, patience_s=1.5))
+        service.ask(*steady(12, 1.5, patience_s=1.5))
     return service.evidence
 
 
@@ -125,10 +125,14 @@ def test_a_vector_db_that_is_down(lab: Lab, proxy: Proxy, how: str) -> None:
 
 def _resets(lab: Lab, proxy: Proxy, **settings: object) -> Evidence:
     """Toxicity is drawn for each connection as the toxic comes: it comes and goes, or the pool were clean."""
-    with lab.service(proxy, **settings) as service, service.ask_aside(*steady(20, 3.0, patience_s=2.0)):
-        for _ in range(14):
-            with proxy.toxic("vector_db", "reset_peer", timeout=0, toxicity=0.4):
-                time.sleep(0.15)
+    window = {"breaker__min_calls": 10}  # the default: of six calls, three resets are no rarity
+    with (
+        lab.service(proxy, **window, **settings) as service,
+        service.ask_aside(*steady(20, 3.0, patience_s=2.0)),
+    ):
+        for _ in range(20):
+            with proxy.toxic("vector_db", "reset_peer", timeout=0, toxicity=0.3):
+                time.sleep(0.1)
             time.sleep(0.05)
     return service.evidence
 
@@ -181,7 +185,7 @@ def test_a_vector_db_that_flaps(lab: Lab, proxy: Proxy) -> None:
         _calm(_flapping(lab, proxy, resilience="off"))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def emptied(lab: Lab) -> str:
     """The address of a vector DB of the same stamp from which every point was deleted."""
     empty = lab.start_vector_db("empty_db", lab.copy_of_index("emptied"))
