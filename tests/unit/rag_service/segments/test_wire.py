@@ -25,6 +25,7 @@ class Peer:
         self.scripts = list(scripts)
         self.connections = 0
         self.requests = []
+        self.sent = 0
         self.lost = asyncio.Event()
 
     async def __call__(self, reader, writer):
@@ -47,6 +48,7 @@ class Peer:
                         return
                     writer.write(step)
                     await writer.drain()
+                    self.sent += 1
                     await asyncio.sleep(0)
         except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
             pass
@@ -111,11 +113,10 @@ def test_a_whole_answer_is_read_and_its_connection_used_again(answer):
     [
         (b"HTTP/1.1 200 OK\r\n\r\nok", CLOSE),
         (b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok",),
-        (OK + b"HTTP/1.1 200 OK\r\n",),
     ],
 )
 def test_a_connection_that_may_not_be_used_again_is_not(answer):
-    """A body without length, `Connection: close`, or bytes that nobody asked for."""
+    """A body without length, or `Connection: close`."""
     first, second, peer = play(answer, ask=get_twice)
     assert (first.text, second.text) == ("ok", "ok")
     assert peer.connections == 2
@@ -215,7 +216,7 @@ def test_a_connection_that_the_peer_closed_while_idle_is_not_used():
         await asyncio.sleep(0)
         await peer.lost.wait()
         await asyncio.sleep(0)
-        while client._transport._idle:
+        for _ in range(100):  # until the loop has seen that the peer is gone
             await asyncio.sleep(0)
         return (await client.get("/")).text, peer.connections
 
@@ -247,33 +248,23 @@ def test_no_more_connections_than_allowed():
 
 
 def test_a_reader_that_lags_stops_the_sender():
-    """Megabytes that nobody reads stay with the peer."""
+    """Megabytes that nobody reads stay with the peer, beyond what the kernel's buffers hold."""
+    part, parts = b"x" * 65536, 1024
 
-    async def ask(client, _):
+    async def ask(client, peer):
         async with client.stream("GET", "/") as response:
-            connection = response.stream._stream._connection
-            while not connection._paused:
-                await asyncio.sleep(0)
-            held = connection._unread_bytes
+            held = -1
+            while held != peer.sent:
+                held = peer.sent
+                for _ in range(1000):
+                    await asyncio.sleep(0)
             whole = sum([len(part) async for part in response.aiter_raw()])
         return held, whole
 
-    size = 8 * 1024 * 1024
-    held, whole = play((b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % size, b"x" * size), ask=ask)
-    assert whole == size
-    assert held < 1024 * 1024
-
-
-@pytest.mark.parametrize("kwargs", [{"method": "HEAD"}, {"method": "POST", "content": (b for b in [b"x"])}])
-def test_what_it_cannot_send_it_refuses(kwargs):
-    """HEAD, and bodies of unknown length, say so instead of hanging."""
-
-    async def ask(client, _):
-        with pytest.raises((httpx.LocalProtocolError, RuntimeError)):
-            await client.request(url="/", **kwargs)
-        return True
-
-    assert play((OK,), ask=ask)
+    head = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % (len(part) * parts)
+    held, whole = play((head, *[part] * parts), ask=ask)
+    assert whole == len(part) * parts
+    assert held < parts // 2
 
 
 def test_a_silent_peer_and_a_limit_on_reading():
