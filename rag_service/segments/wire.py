@@ -15,7 +15,6 @@ from contextlib import contextmanager
 
 import aiohttp
 import httpx
-from yarl import URL
 
 #: httpx has set the headers that should be sent; aiohttp adds none of its own.
 _LEFT_OUT = frozenset({"accept", "accept-encoding", "user-agent", "content-type"})
@@ -31,7 +30,6 @@ class WireTransport(httpx.AsyncBaseTransport):
         self._idle_s = idle_s
         self._ssl = ssl_context
         self._session: aiohttp.ClientSession | None = None
-        self._urls: dict[httpx.URL, URL] = {}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """The response, its head read. Raises httpx.TransportError."""
@@ -40,7 +38,7 @@ class WireTransport(httpx.AsyncBaseTransport):
         with _httpx_errors():
             response = await session.request(
                 request.method,
-                self._url(request.url),
+                str(request.url),
                 headers=request.headers.multi_items(),
                 data=await request.aread() or None,
                 allow_redirects=False,
@@ -73,12 +71,6 @@ class WireTransport(httpx.AsyncBaseTransport):
             timeout=aiohttp.ClientTimeout(),
         )
         return self._session
-
-    def _url(self, url: httpx.URL) -> URL:
-        known = self._urls.get(url)
-        if known is None:
-            known = self._urls[url] = URL(str(url), encoded=True)
-        return known
 
 
 class _Body(httpx.AsyncByteStream):
