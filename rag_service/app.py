@@ -165,6 +165,7 @@ class _Builder:
         embed = self.settings.embed
         policy = BatchPolicy(
             max_batch=embed.max_batch,
+            max_characters=embed.max_batch_characters,
             linger_s=embed.linger_s,
             queue_deadline_s=embed.queue_deadline_s if self.on else None,
             max_queue=embed.max_queue if self.on else None,

@@ -31,6 +31,7 @@ class EmbedSettings(_Group):
     """The embedder's batches and its queue."""
 
     max_batch: Annotated[int, Field(ge=1, le=256)] = 32
+    max_batch_characters: Count = 4096
     linger_s: Annotated[float, Field(ge=0.0, le=1.0)] = 0.004
     queue_deadline_s: Seconds = 0.1
     max_queue: Count = 64

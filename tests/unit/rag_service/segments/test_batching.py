@@ -24,7 +24,7 @@ class Encoder:
         await asyncio.sleep(self.per_text_s * len(texts))
         if self.error:
             raise self.error
-        return np.array([[float(text)] for text in texts], dtype=np.float32)
+        return np.array([[float(text[:9])] for text in texts], dtype=np.float32)
 
 
 def test_questions_that_arrive_together_share_a_batch(run, clock):
@@ -64,6 +64,58 @@ def test_who_waits_longer_than_the_queue_deadline_is_turned_away(run, clock):
 
     run(two())
     assert encoder.batches == [1]
+
+
+def test_a_late_loop_turns_nobody_away_from_an_idle_encoder(run, clock):
+    """The deadline passed while the process stood still, with the encoder free: the next batch has room."""
+    encoder = Encoder()
+    batcher = MicroBatcher(encoder, BatchPolicy(), clock)
+
+    async def scene():
+        waiting = [asyncio.create_task(batcher.submit(str(n))) for n in range(3)]
+        await asyncio.sleep(0)
+        clock.advance(1.0)  # as a long pause of the whole process does
+        return await asyncio.gather(*waiting)
+
+    assert [embedding.vector[0] for embedding in run(scene())] == [0, 1, 2]
+    assert encoder.batches == [3]
+
+
+def test_whoever_a_late_batch_has_no_room_for_is_turned_away(run, clock):
+    """An idle encoder excuses as many as it takes, not a whole queue."""
+    encoder = Encoder()
+    batcher = MicroBatcher(encoder, BatchPolicy(max_batch=2), clock)
+
+    async def scene():
+        waiting = [asyncio.create_task(batcher.submit(str(n))) for n in range(3)]
+        await asyncio.sleep(0)
+        clock.advance(1.0)
+        return await asyncio.gather(*waiting, return_exceptions=True)
+
+    *served, late = run(scene())
+    assert [embedding.vector[0] for embedding in served] == [0, 1]
+    assert isinstance(late, QueueTimeout)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "batches"),
+    [
+        ([10] * 8, [8]),
+        ([100, 100, 100], [2, 1]),
+        ([10, 10, 100, 10], [2, 2]),
+        ([5000, 10], [1, 1]),
+    ],
+)
+def test_a_batch_is_bounded_by_its_padded_length(run, clock, lengths, batches):
+    """Texts times the longest stay within the bound; a single text of any length is always taken."""
+    encoder = Encoder()
+    batcher = MicroBatcher(encoder, BatchPolicy(max_characters=200, queue_deadline_s=None), clock)
+
+    async def crowd():
+        await asyncio.gather(*(batcher.submit("7" * n) for n in lengths))
+
+    run(crowd())
+    assert encoder.batches == batches
 
 
 def test_a_full_queue_refuses_at_once(run, clock):
