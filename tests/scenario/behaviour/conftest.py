@@ -15,7 +15,8 @@ import pytest
 from chaos.stack.errors import ProxyUnavailable
 from chaos.stack.proxy_choice import choose_proxy
 from tests.scenario.behaviour import corpus
-from tests.scenario.behaviour.lab import Lab, ModelServer, Proxy
+from tests.scenario.behaviour.lab import Lab
+from tests.scenario.behaviour.parts import ModelServer, Proxy
 
 HOME = Path(__file__).resolve().parents[3] / ".ragquake"
 

@@ -10,7 +10,6 @@ the rung below shows.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import shutil
@@ -18,7 +17,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,28 +25,24 @@ from typing import Any
 
 import httpx
 import psutil
-from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
 from chaos.clock import SystemClock
 from chaos.stack.environment import child_environment
 from chaos.stack.part import Part, PartPlan, wait_ready
 from chaos.stack.ports import reserve_port
 from chaos.stack.proxy_choice import ProxyChoice
-from chaos.toxiproxy import Toxic, Toxiproxy
+from chaos.toxiproxy import Toxiproxy
 from rag_service import settings as service_settings
-from slo.otlp import SPANS, empty_rows, flatten_spans
 from slo.receiver import Receiver
-from slo.store import LENGTH
-from tests.scenario.behaviour import corpus
-from tests.scenario.behaviour.client import Ask, drive
-from tests.scenario.behaviour.evidence import Attempt, Change, Evidence, Reading, Span
+from tests.scenario.behaviour import corpus, spool
+from tests.scenario.behaviour.evidence import Evidence
+from tests.scenario.behaviour.parts import LOOPBACK, ModelServer, Proxy, Upstream
+from tests.scenario.behaviour.service import Service
 
-LOOPBACK = "127.0.0.1"
 MODEL = "simulated"
 START_S = 90.0
 """sentence-transformers takes 10 to 20 s to import, more on a busy machine."""
 FREE_WITHIN_S = 1.0
-_SAMPLE_S = 0.05
 
 #: Shorter breakers than the defaults, so that an arm sees them open and close; and an embedder that may be
 #: slow, because a busy machine is not the fault that most scenarios are about.
@@ -60,172 +55,6 @@ QUICK = {
     "RAG_BREAKER__OPEN_S": "1",
     "RAG_BREAKER__MAX_OPEN_S": "2",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Upstream:
-    """A dependency behind the fault proxies."""
-
-    name: str
-    port: int
-    part: Part
-
-    @property
-    def url(self) -> str:
-        return f"http://{LOOPBACK}:{self.port}"
-
-    @property
-    def address(self) -> str:
-        return f"{LOOPBACK}:{self.port}"
-
-
-class ModelServer:
-    """The simulator's admin API."""
-
-    def __init__(self, url: str) -> None:
-        self._client = httpx.Client(base_url=url, timeout=5.0, trust_env=False)
-
-    @contextmanager
-    def faults(self, *faults: Mapping[str, Any]) -> Iterator[None]:
-        """Faults in, then out again."""
-        self.put(*faults)
-        try:
-            yield
-        finally:
-            self.put()
-
-    def put(self, *faults: Mapping[str, Any]) -> None:
-        answer = self._client.post("/admin/faults", json={"faults": list(faults)})
-        assert answer.status_code == 200, answer.text
-
-    def read(self) -> Reading:
-        state = self._client.get("/admin/state").json()
-        return Reading(time.time(), state["running"], state["waiting"], state["received"])
-
-
-@dataclass(frozen=True, slots=True)
-class Proxy:
-    """One fault proxy with a listener for each upstream."""
-
-    kind: str
-    client: Toxiproxy
-    listen: Mapping[str, int]
-    upstreams: Mapping[str, str]
-
-    @contextmanager
-    def toxic(self, dependency: str, type_: str, **attributes: Any) -> Iterator[None]:
-        """A toxic in, then out again."""
-        toxicity = attributes.pop("toxicity", 1.0)
-        stream = attributes.pop("stream", "downstream")
-        self.client.add_toxic(dependency, Toxic("scenario", type_, stream, toxicity, attributes))
-        try:
-            yield
-        finally:
-            self.client.remove_toxic(dependency, "scenario")
-
-    @contextmanager
-    def shut(self, dependency: str) -> Iterator[None]:
-        """The listener closed with all its connections, then open again."""
-        self.client.set_enabled(dependency, False)
-        try:
-            yield
-        finally:
-            self.client.set_enabled(dependency, True)
-
-    @contextmanager
-    def upstream(self, dependency: str, address: str) -> Iterator[None]:
-        """Another server behind the same listener."""
-        self._point(dependency, address)
-        try:
-            yield
-        finally:
-            self._point(dependency, self.upstreams[dependency])
-
-    def _point(self, dependency: str, address: str) -> None:
-        self.client.delete_proxy(dependency)
-        self.client.create_proxy(dependency, f"{LOOPBACK}:{self.listen[dependency]}", address)
-
-
-class Service:
-    """One running service and what has been seen of it."""
-
-    def __init__(self, arm: str, url: str, settings: service_settings.Settings, model: ModelServer) -> None:
-        self.arm = arm
-        self.url = url
-        self.settings = settings
-        self.attempts: list[Attempt] = []
-        self.marks: dict[str, float] = {}
-        self.notes: dict[str, Any] = {}
-        self._model = model
-        self._readings: list[Reading] = []
-        self._sampling = threading.Event()
-        self._found: Evidence | None = None
-
-    def ask(self, *asks: Ask) -> tuple[Attempt, ...]:
-        """Drive these callers to their end."""
-        done = asyncio.run(drive(self.url, asks, len(self.attempts)))
-        self.attempts += done
-        return done
-
-    def ask_aside(self, *asks: Ask) -> Aside:
-        """The same in a thread, so that faults can come and go meanwhile."""
-        return Aside(self, asks)
-
-    def mark(self, name: str) -> None:
-        """Name this moment."""
-        self.marks[name] = time.time()
-
-    def breakers(self) -> dict[str, str]:
-        listed = httpx.get(f"{self.url}/v1/breakers", trust_env=False).json()["breakers"]
-        return {breaker["name"]: breaker["state"] for breaker in listed}
-
-    def readiness(self) -> dict[str, Any]:
-        answer = httpx.get(f"{self.url}/readyz", trust_env=False)
-        return {"status": answer.status_code, **answer.json()}
-
-    def ask_until_full(self, limit_s: float) -> float:
-        """Ask one question after the other until one is answered in full; the time that took."""
-        started = time.monotonic()
-        while time.monotonic() - started < limit_s:
-            (attempt,) = self.ask(Ask(stream=False))
-            if attempt.outcome == "full":
-                return time.monotonic() - started
-            time.sleep(0.05)
-        return float("inf")
-
-    @property
-    def evidence(self) -> Evidence:
-        """All of it, once the service has ended."""
-        assert self._found is not None, "leave the service's block first"
-        return self._found
-
-    def _sample(self) -> None:
-        while not self._sampling.wait(_SAMPLE_S):
-            with suppress(httpx.HTTPError):
-                self._readings.append(self._model.read())
-
-
-class Aside:
-    """Callers in another thread; leaving the block waits for them."""
-
-    def __init__(self, service: Service, asks: Sequence[Ask]) -> None:
-        self._error: BaseException | None = None
-
-        def work() -> None:
-            try:
-                service.ask(*asks)
-            except BaseException as error:
-                self._error = error
-
-        self._thread = threading.Thread(target=work, daemon=True)
-
-    def __enter__(self) -> None:
-        self._thread.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._thread.join()
-        if self._error is not None:
-            raise self._error
 
 
 @dataclass
@@ -333,15 +162,15 @@ class Lab:
             **QUICK,
             **{f"RAG_{name}".upper(): str(value) for name, value in settings.items()},
         }
-        spool = self.folder / f"arm-{self._arms}"
+        received = self.folder / f"arm-{self._arms}"
         model = ModelServer(self.upstreams[llm].url)
-        with Receiver(spool) as receiver:
+        with Receiver(received) as receiver:
             told = env | {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint}
             log = self.folder / f"arm-{self._arms}.log"
             pid = self._ask_zygote({"serve": told, "log": str(log), "sabotage": sabotage})
             process = psutil.Process(pid)
             service = Service(arm, url, _settings(env), model)
-            sampler = threading.Thread(target=service._sample, daemon=True)
+            sampler = threading.Thread(target=service.sample, daemon=True)
             try:
                 _wait_until_ready(url, process, log)
                 sampler.start()
@@ -351,19 +180,19 @@ class Lab:
                 flushed = httpx.post(f"{url}/v1/telemetry/flush", timeout=10.0, trust_env=False)
                 assert flushed.status_code == 200, flushed.text
             finally:
-                service._sampling.set()
+                service.sampled.set()
                 if sampler.ident is not None:
                     sampler.join()
                 _end(process)
-        service._found = Evidence(
+        service.found = Evidence(
             arm=arm,
             settings=service.settings,
             attempts=tuple(service.attempts),
-            spans=_spans(spool),
-            changes=_changes(spool),
+            spans=spool.spans(received),
+            changes=spool.changes(received),
             marks=service.marks,
             notes=service.notes,
-            readings=tuple(service._readings),
+            readings=tuple(service.readings),
             freed_after_s=freed_after_s,
             ready=ready,
         )
@@ -433,46 +262,3 @@ def _end(process: psutil.Process) -> None:
             process.wait(8)
         except psutil.TimeoutExpired:
             process.kill()
-
-
-def _bodies(file: Path) -> Iterator[bytes]:
-    data = file.read_bytes() if file.exists() else b""
-    at = 0
-    while at < len(data):
-        (length,) = LENGTH.unpack_from(data, at)
-        at += LENGTH.size
-        yield data[at : at + length]
-        at += length
-
-
-def _spans(spool: Path) -> tuple[Span, ...]:
-    rows = empty_rows(SPANS)
-    for body in _bodies(spool / "traces.binpb"):
-        flatten_spans(body, rows)
-    columns = ("SpanName", "TraceId", "SpanId", "ParentSpanId", "Timestamp", "Duration", "SpanAttributes")
-    return tuple(
-        Span(name, trace, span, parent, start / 1e9, (start + took) / 1e9, dict(attributes))
-        for name, trace, span, parent, start, took, attributes in zip(
-            *(rows[column] for column in columns), strict=True
-        )
-    )
-
-
-def _changes(spool: Path) -> tuple[Change, ...]:
-    found: list[Change] = []
-    for body in _bodies(spool / "logs.binpb"):
-        for resource in ExportLogsServiceRequest.FromString(body).resource_logs:
-            for scope in resource.scope_logs:
-                for record in scope.log_records:
-                    facts = {pair.key: pair.value.string_value for pair in record.attributes}
-                    if "new" in facts:
-                        found.append(
-                            Change(
-                                facts["resilience.policy.name"],
-                                facts["previous"],
-                                facts["new"],
-                                facts["cause"],
-                                record.time_unix_nano / 1e9,
-                            )
-                        )
-    return tuple(sorted(found, key=lambda change: change.at_s))

@@ -12,7 +12,9 @@ from tests.scenario.behaviour import corpus
 from tests.scenario.behaviour.client import Ask, steady
 from tests.scenario.behaviour.evidence import Evidence
 from tests.scenario.behaviour.invariants import assert_invariants
-from tests.scenario.behaviour.lab import Lab, Proxy, Service
+from tests.scenario.behaviour.lab import Lab
+from tests.scenario.behaviour.parts import Proxy
+from tests.scenario.behaviour.service import Service
 
 pytestmark = pytest.mark.slow
 NEW_QUESTION = "How do I make a temporary directory that is removed afterwards?"

@@ -9,7 +9,8 @@ import pytest
 from tests.scenario.behaviour.client import steady
 from tests.scenario.behaviour.evidence import Evidence
 from tests.scenario.behaviour.invariants import assert_invariants
-from tests.scenario.behaviour.lab import Lab, Proxy
+from tests.scenario.behaviour.lab import Lab
+from tests.scenario.behaviour.parts import Proxy
 
 pytestmark = pytest.mark.slow
 CALLERS = 120

@@ -14,7 +14,8 @@ from tests.scenario.behaviour.invariants import (
     probes_are_bounded,
     the_models_slots_are_free_again,
 )
-from tests.scenario.behaviour.lab import Lab, ModelServer, Proxy
+from tests.scenario.behaviour.lab import Lab
+from tests.scenario.behaviour.parts import ModelServer, Proxy
 
 pytestmark = pytest.mark.slow
 PATIENCE_S = 4.0

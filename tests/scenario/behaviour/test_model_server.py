@@ -13,7 +13,8 @@ import pytest
 from tests.scenario.behaviour.client import Ask, at_once, steady
 from tests.scenario.behaviour.evidence import Attempt, Evidence, quantile
 from tests.scenario.behaviour.invariants import assert_invariants
-from tests.scenario.behaviour.lab import FREE_WITHIN_S, Lab, ModelServer, Proxy
+from tests.scenario.behaviour.lab import FREE_WITHIN_S, Lab
+from tests.scenario.behaviour.parts import ModelServer, Proxy
 
 pytestmark = pytest.mark.slow
 NOISE_S = 0.3

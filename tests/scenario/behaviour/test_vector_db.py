@@ -12,7 +12,8 @@ from chaos.stack.ports import reserve_port
 from tests.scenario.behaviour.client import steady
 from tests.scenario.behaviour.evidence import Attempt, Evidence, quantile
 from tests.scenario.behaviour.invariants import assert_invariants, every_degraded_answer_says_so
-from tests.scenario.behaviour.lab import Lab, Proxy
+from tests.scenario.behaviour.lab import Lab
+from tests.scenario.behaviour.parts import Proxy
 
 pytestmark = pytest.mark.slow
 NOISE_S = 0.2
