@@ -34,10 +34,10 @@ setup-dev: ## the same, with what the tests need
 	@sh scripts/setup --dev
 
 test: setup-dev check ## linters, types, import rules, unit and contract tests
-	$(BIN)/pytest $(TESTS) --ignore=tests/scenario $(ARGS)
+	$(BIN)/pytest $(TESTS) --ignore=tests/scenario -n auto --maxprocesses=4 --dist loadfile $(ARGS)
 
-test-all: setup-dev check ## the same and the scenarios, which start real stacks
-	$(BIN)/pytest $(TESTS) $(ARGS)
+test-all: test ## the same and the scenarios, which start real stacks, one after the other
+	$(BIN)/pytest tests/scenario $(ARGS)
 
 check: setup-dev ## linters, types and import rules alone
 	$(BIN)/ruff check .
