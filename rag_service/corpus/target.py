@@ -1,4 +1,8 @@
-"""The folder that an ingest makes or replaces: who may, what may be replaced, and how it happens at once."""
+"""The folder that an ingest makes or replaces: who may, what may be replaced, and how it happens at once.
+
+What is replaced is removed, so a folder counts as an index only when it holds nothing else: `manifest.json`
+is a name that web applications use, too, and `documents.parquet` may be what somebody wants to have ingested.
+"""
 
 from __future__ import annotations
 
@@ -23,16 +27,34 @@ from rag_service.corpus.index import (
 
 Report = Callable[[str], None]
 
+_FILES = frozenset({MANIFEST_FILE, DOCUMENTS_FILE, VECTORS_FILE})
+_PARTS = frozenset(f".{name}.part" for name in _FILES)
+_ENOUGH = 2
+"""Of the three files: an index that lost one is still known as one, a file of the same name alone is not."""
+
 
 def check_target(out: Path, corpus: Path | None) -> None:
     """Refuse to replace what is no index, and to write into what is read."""
     if out.exists() and not out.is_dir():
         raise CorpusError(f"{out} is a file; --out names the index folder")
-    is_index = any((out / name).exists() for name in (MANIFEST_FILE, DOCUMENTS_FILE, VECTORS_FILE))
-    if out.is_dir() and not is_index and any(out.iterdir()):
+    if corpus is not None:
+        read, written = Path(os.path.realpath(corpus)), Path(os.path.realpath(out))
+        if written in (read, *read.parents):
+            raise CorpusError(
+                f"the corpus {corpus} lies in the index folder {out}, which is replaced; name another --out"
+            )
+        if corpus.is_dir() and read in written.parents:
+            raise CorpusError(
+                f"the index {out} would lie in its own corpus {corpus}; name a folder outside it"
+            )
+    if out.is_dir() and not _is_replaceable(out):
         raise CorpusError(f"{out} holds other things than an index and would be replaced; name a new folder")
-    if corpus is not None and corpus.is_dir() and corpus.resolve() in out.resolve().parents:
-        raise CorpusError(f"the index {out} would lie in its own corpus {corpus}; name a folder outside it")
+
+
+def _is_replaceable(folder: Path) -> bool:
+    """Whether a folder is empty or an index, and nothing that anybody else put there goes with it."""
+    names = {item.name for item in folder.iterdir()}
+    return not names or (names <= _FILES | _PARTS and len(names & _FILES) >= _ENOUGH)
 
 
 @contextlib.contextmanager
@@ -67,6 +89,7 @@ def replace_index(
         write_vectors(building / VECTORS_FILE)
         write_manifest(building, manifest)
         building.chmod(0o755)
+        check_target(out, None)  # embedding may have taken an hour, and somebody may have put things there
         if out.exists():
             old = building.with_name(building.name + "-old")
             out.rename(old)
@@ -79,8 +102,12 @@ def replace_index(
 
 
 def _tidy(out: Path) -> None:
-    """Remove what an ingest left that was killed while it wrote."""
+    """Remove what an ingest left that was killed while it wrote, and nothing that is only named like it."""
     left = re.compile(rf"\.{re.escape(out.name)}-[a-z0-9_]{{8}}(-old)?")  # as mkdtemp names them
     for item in out.parent.iterdir():
-        if left.fullmatch(item.name):
+        if (
+            left.fullmatch(item.name)
+            and item.is_dir()
+            and {it.name for it in item.iterdir()} <= _FILES | _PARTS
+        ):
             shutil.rmtree(item, ignore_errors=True)

@@ -241,13 +241,68 @@ def test_only_an_index_is_replaced(tmp_path: Path, corpus: Path) -> None:
     assert ingest(CorpusSource(corpus), tmp_path / "empty", _silent, Embedder().load).built
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["manifest.json"],
+        ["documents.parquet"],
+        ["index.faiss"],
+        ["manifest.json", "app.js"],
+        ["manifest.json", "documents.parquet", "index.faiss", "notes.md"],
+    ],
+)
+def test_a_folder_that_holds_a_name_of_an_index_is_not_yet_one(
+    tmp_path: Path, corpus: Path, names: list[str]
+) -> None:
+    """Web applications have a manifest.json, too; whatever else lies in a folder would be gone."""
+    folder = tmp_path / "precious"
+    folder.mkdir()
+    for name in names:
+        (folder / name).write_text("mine")
+    with pytest.raises(CorpusError, match="holds other things than an index"):
+        ingest(CorpusSource(corpus), folder, _silent, Embedder().load)
+    assert {item.name: item.read_text() for item in folder.iterdir()} == dict.fromkeys(names, "mine")
+
+
+@pytest.mark.parametrize("corpus_path", [".", "documents.parquet", "docs", "../link"])
+def test_a_corpus_is_never_replaced_by_its_own_index(tmp_path: Path, corpus: Path, corpus_path: str) -> None:
+    """Neither the folder that is read nor one that holds what is read, whatever name it goes by."""
+    out = tmp_path / "index"
+    ingest(CorpusSource(corpus), out, _silent, Embedder().load)
+    (tmp_path / "link").symlink_to(out)
+    if corpus_path == "docs":
+        (out / "docs").mkdir()
+        (out / "docs" / "thesis.md").write_text("# Thesis")
+    before = sorted(item.name for item in out.iterdir())
+    with pytest.raises(CorpusError, match="lies in the index folder"):
+        ingest(CorpusSource(out / corpus_path), out, _silent, Embedder().load)
+    assert sorted(item.name for item in out.iterdir()) == before
+
+
+def test_what_was_put_into_the_target_meanwhile_stays(tmp_path: Path, corpus: Path) -> None:
+    """Embedding may take an hour; the folder is looked at again before it is replaced."""
+    out = tmp_path / "index"
+    out.mkdir()
+
+    def load() -> Embed:
+        (out / "thesis.md").write_text("# Thesis")
+        return Embedder().load()
+
+    with pytest.raises(CorpusError, match="holds other things than an index"):
+        ingest(CorpusSource(corpus), out, _silent, load)
+    assert [item.name for item in out.iterdir()] == ["thesis.md"]
+
+
 def test_what_a_killed_ingest_left_is_tidied_away(tmp_path: Path, corpus: Path) -> None:
     """Half-written folders go; those of a neighbour with a similar name stay."""
     for name in (".index-abc_12yz", ".index-abc_12yz-old", ".index-2-embeddings", ".indexes-abcdefgh"):
         (tmp_path / name).mkdir()
+    (tmp_path / ".index-abc_12yz" / "documents.parquet").write_bytes(b"PAR1")
+    (tmp_path / ".index-settings").mkdir()  # eight letters, as mkdtemp's
+    (tmp_path / ".index-settings" / "mine.toml").write_text("")
     ingest(CorpusSource(corpus), tmp_path / "index", _silent, Embedder().load)
     assert sorted(item.name for item in tmp_path.iterdir()) == [
-        *[".index-2-embeddings", ".indexes-abcdefgh", "corpus.jsonl", "index"]
+        *[".index-2-embeddings", ".index-settings", ".indexes-abcdefgh", "corpus.jsonl", "index"]
     ]
 
 
