@@ -105,9 +105,8 @@ def _tidy(out: Path) -> None:
     """Remove what an ingest left that was killed while it wrote, and nothing that is only named like it."""
     left = re.compile(rf"\.{re.escape(out.name)}-[a-z0-9_]{{8}}(-old)?")  # as mkdtemp names them
     for item in out.parent.iterdir():
-        if (
-            left.fullmatch(item.name)
-            and item.is_dir()
-            and {it.name for it in item.iterdir()} <= _FILES | _PARTS
-        ):
-            shutil.rmtree(item, ignore_errors=True)
+        if not left.fullmatch(item.name) or not item.is_dir():
+            continue
+        with contextlib.suppress(OSError):
+            if {file.name for file in item.iterdir()} <= _FILES | _PARTS:
+                shutil.rmtree(item, ignore_errors=True)
