@@ -61,11 +61,10 @@ class Kept:
     path: Path
 
 
-_FULL = Refused(
-    507,
-    "collection_full",
-    f"{MAX_WRITTEN_POINTS} points at most may differ from the ingest; ingest the corpus anew",
-)
+def _full() -> Refused:
+    """A refusal of its own for each: one that is raised again keeps every frame that it went through."""
+    message = f"{MAX_WRITTEN_POINTS} points at most may differ from the ingest; ingest the corpus anew"
+    return Refused(507, "collection_full", message)
 
 
 class Collection:
@@ -142,7 +141,7 @@ class Collection:
         for operation in operations:
             more = len(operation.ids) if isinstance(operation, Upsert) else 0
             if more and self._overlay.full_after(points + more):
-                answers.append(_FULL)
+                answers.append(_full())
                 continue
             points += more
             accepted.append(operation)

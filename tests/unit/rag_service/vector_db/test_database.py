@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -153,6 +155,28 @@ def test_too_many_written_points_are_refused_and_other_writes_of_the_group_are_m
     assert "ingest" in str(large)
     assert collection.point("y") is None
     collection.close()
+
+
+def test_a_refused_write_is_not_kept_alive_by_its_refusal(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A refusal that all share would hold the frames, and so the bodies, of every request it ended."""
+    monkeypatch.setattr(overlay, "MAX_WRITTEN_POINTS", 0)
+    refused: list[weakref.ref[Vectors]] = []
+
+    async def write() -> None:
+        vector = _direction(1)
+        refused.append(weakref.ref(vector))
+        with pytest.raises(Refused, match="ingest the corpus anew"):
+            await database.write(_upsert("x", vector))
+
+    async def scenario() -> None:
+        for _ in range(3):
+            await write()
+
+    asyncio.run(scenario())
+    gc.collect()
+    assert [vector() for vector in refused] == [None] * 3
 
 
 def test_without_a_state_folder_nothing_can_be_written(index_dir: Path) -> None:
