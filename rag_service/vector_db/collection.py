@@ -77,9 +77,13 @@ class Collection:
         self._changing = threading.Lock()
         self.torn_bytes = 0
         recovered = store.open() if store is not None else None
-        version = self._redo(recovered) if recovered is not None else 0
-        self._view = self._overlay.view(version)
-        self.seal_if_large()
+        try:
+            version = self._redo(recovered) if recovered is not None else 0
+            self._view = self._overlay.view(version)
+            self.seal_if_large()
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def manifest(self) -> Manifest:

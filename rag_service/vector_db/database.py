@@ -108,6 +108,9 @@ class Database:
         self.collection.close()
 
     def _replace(self, successor: Collection) -> None:
+        if successor.manifest.stamp == self.collection.manifest.stamp:
+            successor.close()  # the folder was changed back meanwhile; the right to write stayed here
+            return
         former, self.collection = self.collection, successor
         former.close()
 

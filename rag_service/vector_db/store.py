@@ -93,13 +93,13 @@ class Store:
             self._lock = FolderLock.take(self.folder)
         except OSError:
             self._lock = None  # a disk that cannot be written can still be read
-        recovered = self._recovered()
-        if self._lock is not None:
-            for unfinished in self.folder.glob("*.new"):
-                unfinished.unlink()
-        if self._lock is not None and recovered.last_log is not None:
-            assert recovered.last_contents is not None
-            self._log = Log.resume(recovered.last_log, recovered.last_contents, self._sync)
+        try:
+            recovered = self._recovered()
+            if self._lock is not None:
+                self._take_up(recovered)
+        except BaseException:
+            self.close()  # the folder may be mended, and then somebody has to be able to write
+            raise
         return recovered
 
     @property
@@ -139,6 +139,14 @@ class Store:
         if self._lock is not None:
             self._lock.release()
             self._lock = None
+
+    def _take_up(self, recovered: Recovered) -> None:
+        """Go on writing where what was read ends."""
+        for unfinished in self.folder.glob("*.new"):
+            unfinished.unlink()
+        if recovered.last_log is not None:
+            assert recovered.last_contents is not None
+            self._log = Log.resume(recovered.last_log, recovered.last_contents, self._sync)
 
     def _recovered(self) -> Recovered:
         for _ in range(_READS):

@@ -6,7 +6,7 @@ import asyncio
 import gc
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -138,6 +138,34 @@ def test_many_writes_get_an_index_of_their_own_without_being_asked(
     asyncio.run(scenario())
     assert not database.collection.wants_seal
     assert database.collection._view.tail.sealed is not None  # type: ignore[union-attr]
+
+
+def test_a_corpus_that_is_changed_back_during_a_reload_can_still_be_written(
+    index_dir: Path, make_index: Callable[[Path, str], Path]
+) -> None:
+    """The successor has the stamp of the collection that is served, but the right to write stays there."""
+    first = index_dir.with_name("first")
+
+    def open_it() -> Collection:
+        return open_collection(index_dir, state_dir=index_dir.with_name("state"))
+
+    def change_back_and_open() -> Collection:
+        index_dir.rename(index_dir.with_name("second"))
+        first.rename(index_dir)
+        return open_it()
+
+    database = Database(open_it(), index_dir=index_dir, reopen=change_back_and_open)
+
+    async def scenario() -> None:
+        await database.write(Delete(("a",)))
+        index_dir.rename(first)
+        make_index(index_dir, "bc")
+        reloaded = await database.reload()
+        assert reloaded.version == 1
+        assert (await database.write(Delete(("b",)))).version == 2
+
+    asyncio.run(scenario())
+    database.close()
 
 
 def test_too_many_written_points_are_refused_and_other_writes_of_the_group_are_made(

@@ -214,6 +214,23 @@ def test_only_one_process_writes_and_the_other_can_still_read(tmp_path: Path) ->
     assert recover(folder, STAMP, 3).version == 5
 
 
+def test_a_failed_start_gives_the_right_to_write_back(tmp_path: Path) -> None:
+    """A reload that fails leaves the process running; once the folder is mended, writes go on."""
+    folder = _filled(tmp_path)
+    log = folder / f"log-{2:020d}"
+    whole = log.read_bytes()
+    _damage(folder, "log flipped")
+    failed = _store(tmp_path)
+    with pytest.raises(StateCorrupt):
+        failed.open()
+    log.write_bytes(whole)
+    store = _store(tmp_path)
+    store.open()
+    store.append([_upsert("d")], 4)
+    store.close()
+    assert recover(folder, STAMP, 3).version == 5
+
+
 def test_a_reader_does_not_cut_what_the_writer_is_writing(tmp_path: Path) -> None:
     """Half a record belongs to the process that holds the lock; only that one may cut."""
     folder = _filled(tmp_path)
