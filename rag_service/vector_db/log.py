@@ -7,6 +7,10 @@ was. So the two kinds of damage can be told apart: a record that the file ends i
 written when the process died and was never acknowledged, so it is cut; a record that is all there but does
 not fit its checksum was changed afterwards, so the log is refused. Writes that arrive together share one sync
 (group commit).
+
+What a process reads at its start may be in the system's cache only: written and not yet synced when the last
+one was killed, or dropped by a sync that failed, after which the kernel calls those pages clean. So a log that
+is gone on with is copied into a fresh file first.
 """
 
 from __future__ import annotations
@@ -15,7 +19,7 @@ import os
 import struct
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -111,12 +115,22 @@ class Log:
 
     @classmethod
     def resume(cls, path: Path, contents: LogContents, sync: Sync = sync_data) -> Self:
-        """Go on with a log as read; an unfinished record at its end is cut off first."""
+        """Go on with a log as read, put on the disk anew, without the unfinished record at its end.
+
+        Where the disk takes no copy the log can be read and not written: `append` is refused.
+        """
+        problem = None
+        try:
+            _copy(path, contents)
+        except OSError as error:
+            problem = (
+                f"{path} could not be put on the disk anew ({error.strerror}); searches go on, writes need a "
+                "restart of the database on a healthy disk with room"
+            )
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        if contents.torn_bytes:
-            os.ftruncate(descriptor, contents.good_bytes)
-            sync(descriptor)
-        return cls(path, descriptor, contents.good_bytes, contents.version, sync)
+        log = cls(path, descriptor, contents.good_bytes, contents.version, sync)
+        log._broken = problem
+        return log
 
     @property
     def size(self) -> int:
@@ -143,8 +157,8 @@ class Log:
         try:
             self._sync(self._descriptor)
         except OSError as error:
-            # What the disk holds after a failed sync is unknown, and a second sync may claim success without
-            # having written anything. Only reading the file again can tell.
+            # What the disk holds after a failed sync is unknown: a second sync may claim success without
+            # having written anything, and reading the file again is answered from memory.
             self._broken = (
                 f"{self.path} could not be synced ({error.strerror}); searches go on, writes need a restart "
                 "of the database on a healthy disk"
@@ -161,6 +175,14 @@ class Log:
             os.ftruncate(self._descriptor, self._end)
         except OSError:
             self._broken = f"{self.path} could not be written ({error.strerror}); restart the database"
+
+
+def _copy(path: Path, contents: LogContents) -> None:
+    """Replace a log by a fresh file of its whole records."""
+    good = path.read_bytes()[: contents.good_bytes]
+    if parse_log(good, path) != replace(contents, torn_bytes=0):
+        raise StateCorrupt(f"{path} changed while it was read; end what else writes to it and start again")
+    place(path, [good], read_log)
 
 
 def _frame(version: int, payload: bytes) -> bytes:

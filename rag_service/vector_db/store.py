@@ -142,11 +142,16 @@ class Store:
 
     def _take_up(self, recovered: Recovered) -> None:
         """Go on writing where what was read ends."""
-        for unfinished in self.folder.glob("*.new"):
-            unfinished.unlink()
-        if recovered.last_log is not None:
-            assert recovered.last_contents is not None
-            self._log = Log.resume(recovered.last_log, recovered.last_contents, self._sync)
+        try:
+            for unfinished in self.folder.glob("*.new"):
+                unfinished.unlink()
+            if recovered.last_log is not None:
+                assert recovered.last_contents is not None
+                self._log = Log.resume(recovered.last_log, recovered.last_contents, self._sync)
+        except OSError as error:
+            raise StateCorrupt(
+                f"{self.folder} cannot be written ({error}); see to its permissions, or name another --state"
+            ) from None
 
     def _recovered(self) -> Recovered:
         for _ in range(_READS):

@@ -113,6 +113,50 @@ def test_a_resumed_log_goes_on_where_the_whole_records_end(tmp_path: Path) -> No
     assert [record.payload for record in read_log(path).records] == [*PAYLOADS[:-1], b"again", b"and more"]
 
 
+@pytest.mark.parametrize("torn", [b"", b"half of a record"])
+def test_what_a_resumed_log_holds_is_put_on_the_disk_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, torn: bytes
+) -> None:
+    """What was read may be in memory only, which no sync of the old file tells: a fresh file is synced."""
+    path = tmp_path / "log"
+    data = _written(tmp_path, PAYLOADS)
+    path.write_bytes(data + torn)
+    before = path.stat().st_ino
+    synced: dict[int, int] = {}
+
+    def sync(descriptor: int) -> None:
+        status = os.fstat(descriptor)
+        synced[status.st_ino] = status.st_size
+
+    monkeypatch.setattr("rag_service.vector_db.durable.sync_data", sync)
+    with path.open("rb"):  # so that its number is not given to the next file
+        Log.resume(path, read_log(path)).close()
+        after = path.stat().st_ino
+    assert after != before
+    assert synced == {after: len(data)}
+    assert path.read_bytes() == data
+
+
+def test_a_log_that_cannot_be_put_on_the_disk_anew_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk at the start: what was read is served, writes are refused, the file stays whole."""
+    data = _written(tmp_path, PAYLOADS)
+    path = tmp_path / "log"
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("rag_service.vector_db.durable.sync_data", full)
+    log = Log.resume(path, read_log(path))
+    with pytest.raises(Refused, match=r"No space left on device.*restart") as refused:
+        log.append([b"more"])
+    assert (refused.value.status, refused.value.code) == (503, "log_broken")
+    log.close()
+    assert path.read_bytes() == data
+    assert [item.name for item in tmp_path.iterdir()] == ["log"]
+
+
 def test_an_append_is_synced_before_it_returns_once_for_all_its_records(tmp_path: Path) -> None:
     """At the sync everything is in the file; a group of writes costs one sync."""
     seen: list[int] = []
