@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from rag_service.corpus.document import CorpusError
 from rag_service.corpus.index import load_manifest
 from rag_service.vector_db.batches import Batches
 from rag_service.vector_db.collection import Collection, Found, Kept, Query, Written
@@ -128,8 +127,8 @@ class Database:
             if self.collection.log_is_long:
                 await self.snapshot()
             await _within(self._keeper, self.collection.seal_if_large)
-        except (Refused, CorpusError) as error:
-            print(f"warning: {error}", file=sys.stderr, flush=True)
+        except Exception as error:
+            print(f"warning: the upkeep of the writes failed ({error})", file=sys.stderr, flush=True)
             await asyncio.sleep(_TIDY_AGAIN_S)
         finally:
             self._tidying = None

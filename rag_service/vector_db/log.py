@@ -9,8 +9,8 @@ not fit its checksum was changed afterwards, so the log is refused. Writes that 
 (group commit).
 
 What a process reads at its start may be in the system's cache only: written and not yet synced when the last
-one was killed, or dropped by a sync that failed, after which the kernel calls those pages clean. So a log that
-is gone on with is copied into a fresh file first.
+one was killed, or dropped by a sync that failed, after which the kernel calls those pages clean. So a log is
+copied into a fresh file before it is gone on with.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
-from rag_service.vector_db.durable import Sync, place, sync_data, write_all
+from rag_service.vector_db.durable import Sync, place, sync_data, sync_folder, write_all
 from rag_service.vector_db.errors import Refused, StateCorrupt
 
 _MAGIC = b"RQLOG\x00\x00\x01"
@@ -95,6 +95,10 @@ def parse_log(data: bytes, path: Path) -> LogContents:
     return LogContents(stamp.hex(), start_version, tuple(records), at, end - at)
 
 
+class LeftBehind(OSError):
+    """A log that could not be made, and whose file is perhaps there all the same."""
+
+
 class Log:
     """A log that is being written. One thread at a time."""
 
@@ -108,10 +112,17 @@ class Log:
 
     @classmethod
     def create(cls, path: Path, stamp: str, version: int, sync: Sync = sync_data) -> Self:
-        """A new log for the writes after `version`; its header is on the disk when this returns."""
+        """A new log for the writes after `version`; its header is on the disk when this returns.
+
+        When it raises there is no file either; where that is not certain, it raises LeftBehind.
+        """
         header = _HEADER.pack(_MAGIC, bytes.fromhex(stamp), version)
-        place(path, [header, _CRC.pack(_crc(header))], read_log)
-        return cls(path, os.open(path, os.O_RDWR | os.O_CLOEXEC), HEADER_BYTES, version, sync)
+        try:
+            place(path, [header, _CRC.pack(_crc(header))], read_log)
+            return cls(path, os.open(path, os.O_RDWR | os.O_CLOEXEC), HEADER_BYTES, version, sync)
+        except BaseException as error:
+            _remove(path, error)
+            raise
 
     @classmethod
     def resume(cls, path: Path, contents: LogContents, sync: Sync = sync_data) -> Self:
@@ -129,7 +140,8 @@ class Log:
             )
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         log = cls(path, descriptor, contents.good_bytes, contents.version, sync)
-        log._broken = problem
+        if problem is not None:
+            log.give_up(problem)
         return log
 
     @property
@@ -140,6 +152,10 @@ class Log:
         """Raises Refused when what this log holds beyond its acknowledged records is unknown."""
         if self._broken is not None:
             raise Refused(503, "log_broken", self._broken)
+
+    def give_up(self, problem: str) -> None:
+        """Take no write any more, for a reason that `check` says."""
+        self._broken = problem
 
     def append(self, payloads: Sequence[bytes]) -> None:
         """Write and sync records. When this returns they survive; when it raises, none counts."""
@@ -175,6 +191,17 @@ class Log:
             os.ftruncate(self._descriptor, self._end)
         except OSError:
             self._broken = f"{self.path} could not be written ({error.strerror}); restart the database"
+
+
+def _remove(path: Path, because: BaseException) -> None:
+    """Remove a log that nobody is going to write. Raises LeftBehind where it may come back."""
+    try:
+        if os.path.lexists(path):
+            path.unlink()
+            sync_folder(path.parent)
+    except OSError as error:
+        reason = because.strerror if isinstance(because, OSError) else str(because)
+        raise LeftBehind(error.errno, f"{reason}; nor can {path.name} be removed") from because
 
 
 def _copy(path: Path, contents: LogContents) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rag_service.vector_db.durable import FolderLock, Sync, sync_data, sync_folder
 from rag_service.vector_db.errors import Refused, StateCorrupt
-from rag_service.vector_db.log import Log, LogContents, read_log
+from rag_service.vector_db.log import LeftBehind, Log, LogContents, read_log
 from rag_service.vector_db.operations import Operation, decode, encode
 from rag_service.vector_db.snapshot import Snapshot, read_snapshot, write_snapshot
 
@@ -112,13 +112,29 @@ class Store:
         (self._log or self._first_log(version)).append(payloads)
 
     def roll(self, version: int) -> None:
-        """Begin a new log, so that a snapshot of `version` can take the place of those before it."""
+        """Begin a new log, so that a snapshot of `version` can take the place of those before it.
+
+        Raises Refused; then writes go on in the old log, unless a new one may come after it all the same.
+        """
         if self._log is None:
             self._first_log(version)
             return
         self._log.check()  # a log with an unknown end must stay the last one
-        if self._log.path != self._path(_LOG, version):
-            log = Log.create(self._path(_LOG, version), self._stamp, version, self._sync)
+        path = self._path(_LOG, version)
+        if self._log.path == path:
+            return
+        try:
+            log = Log.create(path, self._stamp, version, self._sync)
+        except LeftBehind as error:
+            # A write to the old log would now have the same version as the first one in the new log.
+            self._log.give_up(
+                f"{path} could not be made ({error.strerror}); searches go on, writes need a restart of the "
+                "database on a healthy disk"
+            )
+            self._log.check()
+        except OSError as error:
+            raise _refused_by_disk(self.folder, error) from None
+        else:
             self._log.close()
             self._log = log
 
@@ -181,11 +197,7 @@ class Store:
                 raise Refused(409, "read_only", _ELSEWHERE.format(folder=self.folder))
             self._log = Log.create(self._path(_LOG, version), self._stamp, version, self._sync)
         except OSError as error:
-            raise Refused(
-                507,
-                "disk_refuses",
-                f"{self.folder} cannot be written ({error.strerror}); name another --state",
-            ) from None
+            raise _refused_by_disk(self.folder, error) from None
         return self._log
 
     def _path(self, prefix: str, version: int) -> Path:
@@ -208,6 +220,11 @@ def _decoded(payload: bytes, dimension: int, path: Path) -> Operation:
         raise StateCorrupt(
             f"{path} holds a record that is not a write ({error}); restore it from a copy"
         ) from None
+
+
+def _refused_by_disk(folder: Path, error: OSError) -> Refused:
+    message = f"{folder} cannot be written ({error.strerror}); make room, or name another --state"
+    return Refused(507, "disk_refuses", message)
 
 
 def _stranger(path: Path, stamp: str, version: int) -> str:

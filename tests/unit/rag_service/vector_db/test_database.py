@@ -121,6 +121,62 @@ def test_a_long_log_is_cut_by_a_snapshot_without_being_asked(
     assert not database.collection.log_is_long
 
 
+def test_upkeep_that_fails_is_tried_again_later(
+    database: Database, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever it raises: the writes go on, and it is not tried again with each of them."""
+    monkeypatch.setattr(collection_module, "LOG_BYTES_PER_SNAPSHOT", 1)
+    tried: list[str] = []
+    waited: list[float] = []
+
+    def fails() -> None:
+        tried.append("snapshot")
+        raise ZeroDivisionError("of all things")
+
+    async def scenario() -> None:
+        over = asyncio.Event()
+
+        async def pause(duration_s: float) -> None:
+            waited.append(duration_s)
+            await over.wait()
+
+        monkeypatch.setattr(asyncio, "sleep", pause)
+        monkeypatch.setattr(database.collection, "begin_snapshot", fails)
+        for number in range(4):
+            await database.write(_upsert("p", _direction(1, number)))
+        over.set()
+        assert database._tidying is not None
+        await database._tidying
+        assert (len(tried), waited) == (1, [10.0])
+        await database.write(_upsert("p", _direction(1)))
+        assert database._tidying is not None
+        await database._tidying
+
+    asyncio.run(scenario())
+    assert len(tried) == 2
+    assert capfd.readouterr().err.count("of all things") == 2
+
+
+def test_a_snapshot_that_the_disk_does_not_take_is_refused_with_what_to_do(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No folder for the new log, no crash: writes go on in the old one."""
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    async def scenario() -> None:
+        await database.write(_upsert("p", _direction(1)))
+        with monkeypatch.context() as patch:
+            patch.setattr("rag_service.vector_db.durable.sync_data", full)
+            with pytest.raises(Refused, match=r"No space left on device.*make room") as refused:
+                await database.snapshot()
+        assert (refused.value.status, refused.value.code) == (507, "disk_refuses")
+        assert (await database.write(_upsert("p", _direction(1)))).version == 2
+
+    asyncio.run(scenario())
+
+
 def test_many_writes_get_an_index_of_their_own_without_being_asked(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -176,6 +177,82 @@ def test_no_new_log_is_begun_behind_one_with_an_unknown_end(tmp_path: Path) -> N
         store.roll(1)
     store.close()
     assert _names(tmp_path / "writes") == {"log-0"}
+
+
+def _fail(*_: object) -> None:
+    raise OSError(5, "Input/output error")
+
+
+def test_a_new_log_that_could_not_be_made_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It had its name already; writes go on in the old log, and the next start finds one log."""
+    store = _store(tmp_path)
+    store.open()
+    store.append([_upsert("a")], 0)
+    with monkeypatch.context() as patch:
+        patch.setattr("rag_service.vector_db.durable.sync_folder", _fail)  # after the rename
+        with pytest.raises(Refused, match="Input/output error") as refused:
+            store.roll(1)
+    assert (refused.value.status, refused.value.code) == (507, "disk_refuses")
+    assert _names(tmp_path / "writes") == {"log-0"}
+    store.append([_upsert("b")], 1)
+    store.close()
+    assert recover(tmp_path / "writes", STAMP, 3).version == 2
+
+
+def test_a_new_log_that_could_not_be_made_nor_removed_ends_the_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise two logs would hold the same version, and the next start refuse all of them."""
+    store = _store(tmp_path)
+    store.open()
+    store.append([_upsert("a")], 0)
+    with monkeypatch.context() as patch:
+        patch.setattr("rag_service.vector_db.durable.sync_folder", _fail)
+        patch.setattr(Path, "unlink", _fail_for_logs)
+        with pytest.raises(Refused, match="restart"):
+            store.roll(1)
+    assert _names(tmp_path / "writes") == {"log-0", "log-1"}
+    with pytest.raises(Refused, match="restart") as refused:
+        store.append([_upsert("b")], 1)
+    assert refused.value.code == "log_broken"
+    store.close()
+    again = _store(tmp_path)
+    recovered = again.open()
+    assert recovered is not None and recovered.version == 1
+    again.append([_upsert("b")], 1)
+    again.close()
+    assert recover(tmp_path / "writes", STAMP, 3).version == 2
+
+
+def _fail_for_logs(path: Path, missing_ok: bool = False) -> None:
+    if path.suffix != ".new":
+        raise OSError(5, "Input/output error")
+    if not missing_ok or os.path.lexists(path):
+        os.unlink(path)  # noqa: PTH108 - Path.unlink is what fails here
+
+
+def test_a_first_log_that_could_not_be_made_is_made_at_the_next_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that was full for a moment does not cost the right to write."""
+    store = _store(tmp_path)
+    store.open()
+    real = os.open
+
+    def no_more_files(path: Path, flags: int, *mode: int) -> int:
+        if str(path).endswith("0" * 20):
+            raise OSError(24, "Too many open files")
+        return real(path, flags, *mode)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("rag_service.vector_db.log.os.open", no_more_files)
+        with pytest.raises(Refused, match="Too many open files"):
+            store.append([_upsert("a")], 0)
+    store.append([_upsert("a")], 0)
+    store.close()
+    assert recover(tmp_path / "writes", STAMP, 3).version == 1
 
 
 def test_two_logs_with_the_same_version_are_refused(tmp_path: Path) -> None:
