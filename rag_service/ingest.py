@@ -27,6 +27,7 @@ from rag_service.corpus.index import VECTORS_FILE, Manifest, load_documents, wri
 from rag_service.corpus.readers import Columns
 from rag_service.corpus.source import CorpusSource
 from rag_service.corpus.target import alone, check_target, replace_index
+from rag_service.corpus.vectors import open_vectors, write_vectors
 
 if TYPE_CHECKING:
     import numpy as np
@@ -95,7 +96,7 @@ def ingest(
         kept = KeptEmbeddings.beside(out, DIMENSION)
         _know_old_index(out, kept)
         vectors = _embedded(documents, kept, report, load_embed or load_sentence_transformer)
-        replace_index(out, documents, manifest, lambda file: _write_vectors(file, vectors))
+        replace_index(out, documents, manifest, lambda file: write_vectors(file, vectors))
         kept.forget()
         return Ingested(manifest, built=True)
 
@@ -128,7 +129,8 @@ def _usable(out: Path) -> Manifest | None:
     with suppress(CorpusError):
         made = load_documents(out).manifest
         same = (made.model, made.dimension, made.sequence_length) == (MODEL, DIMENSION, MAX_SEQUENCE_LENGTH)
-        if same and (out / VECTORS_FILE).is_file():
+        if same:
+            open_vectors(out / VECTORS_FILE, made.documents, made.dimension)
             return made
     return None
 
@@ -173,20 +175,10 @@ def _know_old_index(out: Path, kept: KeptEmbeddings) -> None:
     import faiss
 
     documents = load_documents(out).documents
-    with suppress(RuntimeError):  # faiss raises it for whatever it cannot read
-        index = faiss.read_index(str(out / VECTORS_FILE))
-        exact = isinstance(index, faiss.IndexFlat)
-        if exact and (index.ntotal, index.d) == (len(documents), DIMENSION):
-            keys = (key_of(document, MODEL, MAX_SEQUENCE_LENGTH) for document in documents)
-            kept.know(keys, index.reconstruct_n(0, index.ntotal))
-
-
-def _write_vectors(file: Path, vectors: NDArray[np.float32]) -> None:
-    import faiss
-
-    index = faiss.IndexFlatIP(DIMENSION)
-    index.add(vectors)
-    faiss.write_index(index, str(file))
+    index = open_vectors(out / VECTORS_FILE, len(documents), DIMENSION)
+    if isinstance(index, faiss.IndexFlat):
+        keys = (key_of(document, MODEL, MAX_SEQUENCE_LENGTH) for document in documents)
+        kept.know(keys, index.reconstruct_n(0, index.ntotal))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

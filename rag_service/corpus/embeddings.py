@@ -92,5 +92,6 @@ class KeptEmbeddings:
         with contextlib.suppress(Exception), np.load(file, allow_pickle=False) as batch:
             keys, vectors = batch["keys"], batch["vectors"]
             fits = keys.dtype == np.uint8 and keys.shape == (len(vectors), 32)
-            if fits and vectors.dtype == np.float32 and vectors.shape[1:] == (self._dimension,):
+            fits = fits and vectors.dtype == np.float32 and vectors.shape[1:] == (self._dimension,)
+            if fits and np.isfinite(vectors.sum()):
                 self.know((bytes(key) for key in keys), vectors)

@@ -7,6 +7,7 @@ milliseconds and needs neither torch nor faiss.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -98,7 +99,18 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     text = json.dumps(asdict(manifest), indent=2, sort_keys=True, ensure_ascii=False)
     torn = folder / f".{MANIFEST_FILE}.part"
     torn.write_text(text + "\n", encoding="utf-8")
+    sync(torn)
     torn.replace(folder / MANIFEST_FILE)
+    sync(folder)
+
+
+def sync(path: Path) -> None:
+    """Have a file's bytes or a folder's entries on the disk: a rename alone does not wait for them."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def how_to_build(index_dir: Path) -> str:

@@ -21,6 +21,7 @@ from rag_service.corpus.index import (
     MANIFEST_FILE,
     VECTORS_FILE,
     Manifest,
+    sync,
     write_documents,
     write_manifest,
 )
@@ -89,16 +90,27 @@ def replace_index(
         write_vectors(building / VECTORS_FILE)
         write_manifest(building, manifest)
         building.chmod(0o755)
+        for written in (*building.iterdir(), building):
+            sync(written)
         check_target(out, None)  # embedding may have taken an hour, and somebody may have put things there
-        if out.exists():
-            old = building.with_name(building.name + "-old")
-            out.rename(old)
-            building.rename(out)
-            shutil.rmtree(old)
-        else:
-            building.rename(out)
+        _swap(building, out)
     finally:
         shutil.rmtree(building, ignore_errors=True)
+
+
+def _swap(building: Path, out: Path) -> None:
+    """Give the new folder its name; where that fails the old one has it again."""
+    old = building.with_name(building.name + "-old")
+    if out.exists():
+        out.rename(old)
+    try:
+        building.rename(out)
+    except BaseException:
+        if old.exists():
+            old.rename(out)
+        raise
+    sync(out.parent)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _tidy(out: Path) -> None:

@@ -24,13 +24,12 @@ import numpy as np
 
 from rag_service.corpus.document import CorpusError
 from rag_service.corpus.index import VECTORS_FILE, Manifest, how_to_build, load_documents, load_manifest
+from rag_service.corpus.vectors import all_finite, flat_vectors
 from rag_service.vector_db import gpu
 from rag_service.vector_db.durable import sync_data
 from rag_service.vector_db.kinds import Flat, Hnsw, IndexKind, Ivf, Searcher, Tuning, choose, kind_of
 from rag_service.vector_db.limits import MAX_DIMENSION
 from rag_service.vector_db.operations import Vectors
-
-_CHECKED_AT_ONCE = 65_536
 
 Report = Callable[[str], None]
 
@@ -95,19 +94,10 @@ def _check(index: Any, manifest: Manifest, path: Path, index_dir: Path) -> None:
             f"{path} holds {index.ntotal} vectors for {manifest.documents} documents; "
             f"{how_to_build(index_dir)}"
         )
-    if isinstance(index, faiss.IndexFlat):
-        vectors = _all_vectors(index)
-        for start in range(0, len(vectors), _CHECKED_AT_ONCE):
-            if not np.isfinite(vectors[start : start + _CHECKED_AT_ONCE].sum()):
-                raise CorpusError(
-                    f"{path} holds numbers that are not finite: it is damaged; {how_to_build(index_dir)}"
-                )
-
-
-def _all_vectors(index: Any) -> Vectors:
-    """A Flat index's own numbers, not a copy of them."""
-    flat: Vectors = faiss.rev_swig_ptr(index.get_xb(), index.ntotal * index.d)
-    return flat.reshape(index.ntotal, index.d)
+    if isinstance(index, faiss.IndexFlat) and not all_finite(index):
+        raise CorpusError(
+            f"{path} holds numbers that are not finite: it is damaged; {how_to_build(index_dir)}"
+        )
 
 
 def _touch(kind: IndexKind, index: Any) -> None:
@@ -117,7 +107,7 @@ def _touch(kind: IndexKind, index: Any) -> None:
         everywhere = dataclasses.replace(kind, nprobe=kind.nlist).search_parameters(None)
         index.search(np.zeros((1, index.d), dtype=np.float32), 1, params=everywhere)
     elif isinstance(kind, Hnsw):
-        _all_vectors(faiss.downcast_index(index.storage)).sum()
+        flat_vectors(faiss.downcast_index(index.storage)).sum()
 
 
 def _reader(index: Any) -> Callable[[int], Vectors]:
@@ -139,7 +129,7 @@ def _built(kind: IndexKind, flat: Any, stamp: str, built_dir: Path | None, repor
         return index
     report(f"building {kind.name} {dict(kind.parameters)} over {flat.ntotal} vectors")
     faiss.omp_set_num_threads(os.cpu_count() or 1)
-    index = kind.build(_all_vectors(flat))
+    index = kind.build(flat_vectors(flat))
     if path is not None:
         with suppress(OSError):  # a folder that cannot be written costs time at the next start, nothing else
             _keep(path, stamp, index)

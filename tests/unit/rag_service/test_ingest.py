@@ -1,8 +1,9 @@
 """From a corpus to an index folder."""
 
 import json
+import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import ClassVar
@@ -71,7 +72,13 @@ def test_a_fitting_index_is_left_alone_without_loading_the_model(tmp_path: Path,
     assert embedder.loaded == 1
 
 
-@pytest.mark.parametrize("damage", ["changed corpus", "changed documents", "no vectors", "torn manifest"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        *["changed corpus", "changed documents", "torn manifest", "no vectors"],
+        *["empty vectors", "cut vectors", "fewer vectors", "narrow vectors", "vectors that are no numbers"],
+    ],
+)
 def test_an_index_that_no_longer_fits_is_built_again(tmp_path: Path, corpus: Path, damage: str) -> None:
     """Whatever was changed or lost, the result is whole again."""
     embedder, out = Embedder(), tmp_path / "index"
@@ -83,11 +90,102 @@ def test_an_index_that_no_longer_fits_is_built_again(tmp_path: Path, corpus: Pat
             (out / "documents.parquet").write_bytes(b"PAR1")
         case "no vectors":
             (out / "index.faiss").unlink()
+        case "empty vectors":
+            (out / "index.faiss").write_bytes(b"")
+        case "cut vectors":
+            (out / "index.faiss").write_bytes((out / "index.faiss").read_bytes()[:-1])
+        case "fewer vectors":
+            _replace_vectors(out, np.ones((4, DIMENSION), dtype=np.float32))
+        case "narrow vectors":
+            _replace_vectors(out, np.ones((5, 7), dtype=np.float32))
+        case "vectors that are no numbers":
+            _replace_vectors(out, np.full((5, DIMENSION), np.nan, dtype=np.float32))
         case "torn manifest":
             (out / "manifest.json").write_text('{"stamp": "')
     assert ingest(CorpusSource(corpus), out, _silent, embedder.load).built
     assert load_documents(out).manifest.documents >= 5
+    index = faiss.read_index(str(out / "index.faiss"))
+    assert index.reconstruct_n(0, index.ntotal).sum() == load_documents(out).manifest.documents
     assert sorted(item.name for item in tmp_path.iterdir()) == ["corpus.jsonl", "index"]
+    assert not ingest(CorpusSource(corpus), out, _silent, embedder.load).built
+
+
+def _replace_vectors(out: Path, vectors: NDArray[np.float32]) -> None:
+    index = faiss.IndexFlatIP(vectors.shape[1])
+    index.add(vectors)
+    faiss.write_index(index, str(out / "index.faiss"))
+
+
+def _cannot_write(_: object, __: str) -> None:
+    raise RuntimeError("Error in FileIOWriter: No space left on device")
+
+
+def _writes_a_part(index: faiss.Index, file: str) -> None:
+    Path(file).write_bytes(faiss.serialize_index(index).tobytes()[:-100])
+
+
+@pytest.mark.parametrize(
+    ("write", "said"), [(_cannot_write, "No space left on device"), (_writes_a_part, "after it was written")]
+)
+def test_vectors_that_the_disk_does_not_take_leave_the_old_index(
+    tmp_path: Path,
+    corpus: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    write: Callable[[faiss.Index, str], None],
+    said: str,
+) -> None:
+    """Whether FAISS notices or not; the message is a sentence and no traceback."""
+    out = tmp_path / "index"
+    before = ingest(CorpusSource(corpus), out, _silent, Embedder().load).manifest
+    corpus.write_text('{"id": "other", "text": "words"}\n')
+    monkeypatch.setattr(faiss, "write_index", write)
+    with pytest.raises(CorpusError, match=f"{said}.*make room"):
+        ingest(CorpusSource(corpus), out, _silent, Embedder().load)
+    assert load_documents(out).manifest == before
+
+
+def test_a_new_index_that_gets_no_name_leaves_the_old_one_its_own(
+    tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second rename fails: the service still finds an index where it looks for one."""
+    out = tmp_path / "index"
+    before = ingest(CorpusSource(corpus), out, _silent, Embedder().load).manifest
+    corpus.write_text('{"id": "other", "text": "words"}\n')
+    rename = Path.rename
+
+    def fails_once(path: Path, target: Path) -> Path:
+        if Path(target) == out and not path.name.endswith("-old"):
+            raise OSError(5, "Input/output error")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", fails_once)
+    with pytest.raises(OSError, match="Input/output error"):
+        ingest(CorpusSource(corpus), out, _silent, Embedder().load)
+    assert load_documents(out).manifest == before
+    assert not list(tmp_path.glob(".index-????????*-old"))
+
+
+def test_an_index_is_on_the_disk_before_it_has_its_name(
+    tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A power cut after the rename would otherwise leave empty files with good names."""
+    out, synced, missing = tmp_path / "index", set(), []
+    fsync, rename = os.fsync, Path.rename
+
+    def remember(descriptor: int) -> None:
+        synced.add(os.fstat(descriptor).st_ino)
+        fsync(descriptor)
+
+    def look(path: Path, target: Path) -> Path:
+        missing.extend(item.name for item in (path, *path.iterdir()) if item.stat().st_ino not in synced)
+        synced.clear()
+        return rename(path, target)
+
+    monkeypatch.setattr(os, "fsync", remember)
+    monkeypatch.setattr(Path, "rename", look)
+    ingest(CorpusSource(corpus), out, _silent, Embedder().load)
+    assert missing == []
+    assert synced == {tmp_path.stat().st_ino}, "and the folder that holds the name, after it"
 
 
 def test_a_failed_build_leaves_the_old_index_and_no_rubbish(tmp_path: Path, corpus: Path) -> None:
