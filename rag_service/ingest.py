@@ -78,6 +78,7 @@ def ingest(
     source: CorpusSource, out: Path, report: Report, load_embed: Callable[[], Embed] | None = None
 ) -> Ingested:
     """Make `out` an index of the corpus; leave it alone when it already is."""
+    out = Path(os.path.realpath(out))  # a link stays one; what it leads to is replaced
     check_target(out, source.path)
     sources = source.fingerprint()
     with alone(out, report):

@@ -82,7 +82,11 @@ def alone(out: Path, report: Report) -> Iterator[None]:
 def replace_index(
     out: Path, documents: Sequence[Document], manifest: Manifest, write_vectors: Callable[[Path], None]
 ) -> None:
-    """Write beside `out`, then rename: a reader sees the old index or the new one, never half of one."""
+    """Write beside `out`, then rename: a reader sees the old index or the new one, never half of one.
+
+    Where `out` is a link, the folder that it leads to is replaced.
+    """
+    out = Path(os.path.realpath(out))
     _tidy(out)
     building = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     try:

@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from rag_service.vector_db.database import Database
     from rag_service.vector_db.kinds import Tuning
 
-    state_dir = options.state or options.index.with_name(f"{options.index.resolve().name}.state")
+    state_dir = options.state or _state_beside(options.index)
     tuning = Tuning(options.index_kind, options.nlist, options.nprobe, options.m, options.ef_search)
 
     def open_it() -> Collection:
@@ -72,6 +72,15 @@ def _parser() -> argparse.ArgumentParser:
         help=f"searches at a time (default: {DEFAULT_SEARCH_THREADS})",
     )
     return parser
+
+
+def _state_beside(index: Path) -> Path:
+    """The folder for writes by the index folder's own name.
+
+    Where that is a link, not by what it leads to: that may be another one after a reload.
+    """
+    folder = Path(os.path.abspath(index))  # noqa: PTH100 - resolve() follows links
+    return folder.parent / f"{folder.name}.state"
 
 
 def _between(least: int, most: int) -> Callable[[str], int]:

@@ -188,6 +188,30 @@ def test_an_index_is_on_the_disk_before_it_has_its_name(
     assert synced == {tmp_path.stat().st_ino}, "and the folder that holds the name, after it"
 
 
+def test_what_a_link_leads_to_is_replaced_and_the_link_stays(tmp_path: Path, corpus: Path) -> None:
+    """Others may know the folder by its own name, and it may lie on another disk than the link."""
+    (tmp_path / "disk" / "v1").mkdir(parents=True)
+    link = tmp_path / "current"
+    link.symlink_to(tmp_path / "disk" / "v1")
+    assert ingest(CorpusSource(corpus), link, _silent, Embedder().load).built
+    corpus.write_text('{"id": "other", "text": "words"}\n')
+    assert ingest(CorpusSource(corpus), link, _silent, Embedder().load).built
+    assert link.is_symlink()
+    assert load_documents(tmp_path / "disk" / "v1").manifest.documents == 1
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["corpus.jsonl", "current", "disk"]
+    assert [item.name for item in (tmp_path / "disk").iterdir()] == ["v1"]
+
+
+def test_the_folder_one_stands_in_can_be_the_index(
+    tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A dot is a name like any other."""
+    (tmp_path / "index").mkdir()
+    monkeypatch.chdir(tmp_path / "index")
+    assert ingest(CorpusSource(corpus), Path(), _silent, Embedder().load).built
+    assert load_documents(tmp_path / "index").manifest.documents == 5
+
+
 def test_a_failed_build_leaves_the_old_index_and_no_rubbish(tmp_path: Path, corpus: Path) -> None:
     """The folder is replaced at the end or not at all."""
     out = tmp_path / "index"
