@@ -1,8 +1,8 @@
 """The GPU, when the installed FAISS was built for one and one is there; nothing changes otherwise.
 
 FAISS on a GPU takes no selector and is not safe for two threads at a time. So a search asks for as many more
-as are dead, up to FAISS's bound of 2048, and drops those; and searches take turns, which costs little because
-they come in batches.
+as are dead and drops those; where that is beyond FAISS's bound of 2048, or finds too few, the CPU searches.
+And searches take turns, which costs little because they come in batches.
 """
 
 from __future__ import annotations
@@ -52,9 +52,15 @@ class GpuSearcher(Searcher):
                 return Nearest(*self._copy.search(queries, k))
         bits = np.unpackbits(alive, bitorder="little", count=len(self)).astype(bool)
         dead = len(self) - int(bits.sum())
+        wanted = min(k + dead, len(self))
+        if wanted > _MOST_FOUND:
+            return super().search(queries, k, alive)
         with self._turn:
-            scores, rows = self._copy.search(queries, min(k + dead, _MOST_FOUND, len(self)))
+            scores, rows = self._copy.search(queries, wanted)
         kept = (rows >= 0) & bits[rows]
         scores, rows = np.where(kept, scores, -np.inf), np.where(kept, rows, -1)
         best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-        return Nearest(np.take_along_axis(scores, best, 1), np.take_along_axis(rows, best, 1))
+        found = Nearest(np.take_along_axis(scores, best, 1), np.take_along_axis(rows, best, 1))
+        if self._misses(found.rows, k, alive).any():
+            return super().search(queries, k, alive)
+        return found

@@ -49,6 +49,10 @@ class IndexKind(Protocol):
         """FAISS's search parameters; `only` is an IDSelector of the rows that may be found."""
         ...
 
+    def search_all(self, index: Any, queries: Vectors, k: int, only: Any | None) -> Any:
+        """FAISS's scores and rows after a look at every row, for what the quick way does not find."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Flat:
@@ -69,6 +73,9 @@ class Flat:
 
     def search_parameters(self, only: Any | None) -> Any:
         return _faiss.SearchParameters(sel=only) if only is not None else None
+
+    def search_all(self, index: Any, queries: Vectors, k: int, only: Any | None) -> Any:
+        return index.search(queries, k, params=self.search_parameters(only))
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +107,10 @@ class Ivf:
     def search_parameters(self, only: Any | None) -> Any:
         return _faiss.SearchParametersIVF(nprobe=self.nprobe, sel=only)
 
+    def search_all(self, index: Any, queries: Vectors, k: int, only: Any | None) -> Any:
+        everywhere = _faiss.SearchParametersIVF(nprobe=self.nlist, sel=only)
+        return index.search(queries, k, params=everywhere)
+
 
 @dataclass(frozen=True, slots=True)
 class Hnsw:
@@ -125,6 +136,10 @@ class Hnsw:
 
     def search_parameters(self, only: Any | None) -> Any:
         return _faiss.SearchParametersHNSW(efSearch=self.ef_search, sel=only)
+
+    def search_all(self, index: Any, queries: Vectors, k: int, only: Any | None) -> Any:
+        vectors = _faiss.downcast_index(index.storage)
+        return vectors.search(queries, k, params=Flat().search_parameters(only))
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,10 +204,26 @@ class Searcher:
         return int(self.index.ntotal)
 
     def search(self, queries: Vectors, k: int, alive: npt.NDArray[np.uint8] | None) -> Nearest:
-        """The `k` nearest rows; with `alive`, a bit for each row, only those whose bit is set."""
-        if alive is None:
-            scores, rows = self.index.search(queries, k, params=self._all)
-        else:
-            selector = _faiss.IDSelectorBitmap(alive)
-            scores, rows = self.index.search(queries, k, params=self.kind.search_parameters(selector))
+        """The `k` nearest rows; with `alive`, a bit for each row, only those whose bit is set.
+
+        An approximate kind looks where the nearest should be, and all of those may be dead: a query that got
+        fewer rows than there are is compared with every row.
+        """
+        only = None if alive is None else _faiss.IDSelectorBitmap(alive)
+        parameters = self._all if only is None else self.kind.search_parameters(only)
+        scores, rows = self.index.search(queries, k, params=parameters)
+        again = self._misses(rows, k, alive)
+        if again.any():
+            scores[again], rows[again] = self.kind.search_all(self.index, queries[again], k, only)
         return Nearest(scores, rows)
+
+    def _misses(
+        self, rows: npt.NDArray[np.int64], k: int, alive: npt.NDArray[np.uint8] | None
+    ) -> npt.NDArray[np.bool_]:
+        """Which queries found fewer rows than they could."""
+        found = (rows >= 0).sum(axis=1)
+        if (found >= k).all():
+            return np.zeros(len(rows), dtype=bool)
+        count = len(self) if alive is None else int(np.bitwise_count(alive).sum())
+        few: npt.NDArray[np.bool_] = found < min(k, count)
+        return few

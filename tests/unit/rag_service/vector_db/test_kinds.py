@@ -94,6 +94,27 @@ def test_each_kind_finds_what_an_exact_scan_finds(
     assert alive[found.rows[found.rows >= 0]].all()
 
 
+@pytest.mark.parametrize("kind", [Flat(), Ivf(16, 1), Hnsw(8, 40, 4)], ids=lambda kind: kind.name)
+@pytest.mark.parametrize("left", [0, 3, 40])
+def test_what_is_alive_is_found_however_far_away(vectors: Vectors, kind: IndexKind, left: int) -> None:
+    """All that was near is deleted: the answer is what is left, not nothing."""
+    queries = vectors[:5]
+    alive = np.zeros(len(vectors), dtype=bool)
+    alive[np.argsort(queries[0] @ vectors.T)[:left]] = True
+    found = Searcher(kind, kind.build(vectors)).search(queries, 10, np.packbits(alive, bitorder="little"))
+    truth = _exact(vectors, queries, min(left, 10), alive)
+    assert np.array_equal(found.rows[:, : min(left, 10)], truth)
+    assert (found.rows[:, left:] == -1).all()
+
+
+@pytest.mark.parametrize("nprobe", [1, 16])
+def test_cells_that_are_small_do_not_make_the_answer_short(vectors: Vectors, nprobe: int) -> None:
+    """With nothing deleted, one cell of a few rows is not all there is."""
+    kind = Ivf(16, nprobe)
+    found = Searcher(kind, kind.build(vectors[:64])).search(vectors[:20], 60, None)
+    assert (found.rows >= 0).all()
+
+
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 def test_the_kind_of_a_file_is_recognised(vectors: Vectors, kind: IndexKind) -> None:
     """An index that somebody else built is searched as what it is."""
@@ -122,6 +143,7 @@ class FakeGpuFaiss:
             nprobe = 1
 
             def search(self, queries: Vectors, k: int) -> Any:
+                assert k <= 2048, "more than a GPU finds"
                 assert busy.acquire(blocking=False), "two threads at a time"
                 try:
                     if isinstance(index, faiss.IndexIVF):
@@ -148,6 +170,34 @@ def test_a_gpu_gives_the_same_answers(
     here, there = Searcher(kind, index).search(vectors[:50], 7, bits), on_gpu.search(vectors[:50], 7, bits)
     assert np.array_equal(here.rows, there.rows)
     assert np.allclose(here.scores, there.scores)
+
+
+@pytest.mark.parametrize("kind", [Flat(), Ivf(16, 2)], ids=lambda kind: kind.name)
+@pytest.mark.parametrize("left", [3, 30])
+def test_a_gpu_with_more_dead_rows_than_it_can_skip_leaves_it_to_the_cpu(
+    vectors: Vectors, kind: IndexKind, left: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is left is found, although thousands of dead rows are nearer."""
+    monkeypatch.setattr(gpu, "_faiss", FakeGpuFaiss(1))
+    many = np.concatenate([vectors, vectors + np.float32(1e-3)])
+    alive = np.zeros(len(many), dtype=bool)
+    alive[np.argsort(many[0] @ many.T)[:left]] = True
+    bits = np.packbits(alive, bitorder="little")
+    found = gpu.searcher(kind, kind.build(many)).search(many[:1], 3, bits)
+    assert np.array_equal(found.rows, _exact(many, many[:1], 3, alive))
+
+
+@pytest.mark.parametrize("kind", [Flat(), Ivf(16, 1)], ids=lambda kind: kind.name)
+def test_a_gpu_that_finds_too_few_leaves_it_to_the_cpu(
+    vectors: Vectors, kind: IndexKind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its cells are no others than the CPU's: the nearest may all be dead."""
+    monkeypatch.setattr(gpu, "_faiss", FakeGpuFaiss(1))
+    alive = np.zeros(len(vectors), dtype=bool)
+    alive[np.argsort(vectors[0] @ vectors.T)[:4]] = True
+    bits = np.packbits(alive, bitorder="little")
+    found = gpu.searcher(kind, kind.build(vectors)).search(vectors[:1], 4, bits)
+    assert np.array_equal(found.rows, _exact(vectors, vectors[:1], 4, alive))
 
 
 @pytest.mark.parametrize(("kind", "gpus"), [(Flat(), 0), (Hnsw(8, 40, 16), 1)])
