@@ -58,6 +58,7 @@ class Database:
             workers=search_threads,
             max_batch=MAX_VECTORS,
             max_waiting=MAX_SEARCHES_WAITING,
+            weight=lambda query: len(query.vectors),
         )
         self._writes = Batches(
             self._commit,

@@ -19,6 +19,9 @@ from rag_service.vector_db.operations import Vectors
 
 Bits = npt.NDArray[np.uint8]
 
+_PIECE = 8192
+"""Rows that are compared at a time: with 64 queries 2 MB of scores, however many rows there are."""
+
 
 @dataclass(frozen=True, slots=True)
 class Hit:
@@ -99,6 +102,16 @@ def _hits(scores: list[float], rows: list[int], ids: tuple[str, ...]) -> list[Hi
 
 
 def _scan(queries: Vectors, vectors: Vectors, alive: npt.NDArray[np.bool_], k: int, offset: int) -> Nearest:
+    best = _compared(queries, vectors[:_PIECE], alive[:_PIECE], k, offset)
+    for start in range(_PIECE, len(alive), _PIECE):
+        end = start + _PIECE
+        best = merged(best, _compared(queries, vectors[start:end], alive[start:end], k, offset + start), k)
+    return best
+
+
+def _compared(
+    queries: Vectors, vectors: Vectors, alive: npt.NDArray[np.bool_], k: int, offset: int
+) -> Nearest:
     scores = queries @ vectors.T
     scores[:, ~alive] = -np.inf
     if k < scores.shape[1]:

@@ -76,6 +76,24 @@ def test_a_batch_is_no_larger_than_allowed(run: Run, executor: ThreadPoolExecuto
     assert [len(batch) for batch in work.batches] == [1, 3, 2]
 
 
+def test_a_batch_is_no_heavier_than_allowed(run: Run, executor: ThreadPoolExecutor) -> None:
+    """Items are not alike; one that is too heavy by itself goes alone, and none overtakes another."""
+    work = Work()
+
+    async def scenario() -> None:
+        batches = Batches(
+            work, executor, workers=1, max_batch=10, max_waiting=20, weight=lambda number: number
+        )
+        work.gate.clear()
+        calls = [asyncio.ensure_future(batches.run(number)) for number in (1, 4, 6, 1, 9, 2, 12, 3)]
+        await asyncio.sleep(0)
+        work.gate.set()
+        await asyncio.gather(*calls)
+
+    run(scenario())
+    assert work.batches == [[1], [4, 6], [1, 9], [2], [12], [3]]
+
+
 def test_one_too_many_is_refused_and_the_others_are_answered(run: Run, executor: ThreadPoolExecutor) -> None:
     """The queue has a bound, and a refused call is never made."""
     work = Work()

@@ -6,18 +6,20 @@ import asyncio
 import gc
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from rag_service.ingest import DIMENSION
 from rag_service.vector_db import collection as collection_module
-from rag_service.vector_db import overlay
-from rag_service.vector_db.collection import Collection, Query, open_collection
+from rag_service.vector_db import overlay, view
+from rag_service.vector_db.collection import Collection, Found, Query, open_collection
 from rag_service.vector_db.database import Database
 from rag_service.vector_db.errors import Refused
+from rag_service.vector_db.limits import MAX_VECTORS
 from rag_service.vector_db.operations import Delete, Upsert, Vectors
 
 
@@ -53,6 +55,57 @@ def test_searches_of_many_callers_are_answered_each_with_its_own(database: Datab
             assert len(hits) == 1 + number % 3
 
     asyncio.run(scenario())
+
+
+def test_searches_together_are_bounded_by_their_vectors(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Callers of 64 vectors each do not become one search of thousands."""
+    sizes: list[int] = []
+    search = database.collection.search_together
+
+    def remember(queries: Sequence[Query]) -> list[Found]:
+        sizes.append(sum(len(query.vectors) for query in queries))
+        return search(queries)
+
+    monkeypatch.setattr(database.collection, "search_together", remember)
+    counts = [64, 1, 40, 30, 64, 2, 3] * 5
+
+    async def scenario() -> None:
+        vectors = np.eye(DIMENSION, dtype=np.float32)
+        found = await asyncio.gather(*(database.search(Query(vectors[:count], 1)) for count in counts))
+        assert [len(answer.results) for answer in found] == counts
+
+    asyncio.run(scenario())
+    assert max(sizes) == MAX_VECTORS
+    assert sum(sizes) == sum(counts)
+    assert len(sizes) < len(counts), "the control: some went together"
+
+
+@pytest.mark.parametrize("k", [1, 5, 100])
+def test_a_scan_in_pieces_finds_what_a_scan_at_once_finds(
+    index_dir: Path, monkeypatch: pytest.MonkeyPatch, k: int
+) -> None:
+    """Points in the last piece count like those in the first, dead ones nowhere."""
+    collection = open_collection(index_dir, state_dir=index_dir.with_name("state"), sync=lambda _: None)
+    vectors = np.random.default_rng(2).normal(size=(61, DIMENSION)).astype(np.float32)
+    ids = tuple(f"p{number}" for number in range(len(vectors)))
+    collection.commit([Upsert(ids, vectors, (b"{}",) * len(ids)), Delete(ids[::3])])
+    at_once = collection.search(vectors[:9], k)
+    widths: list[int] = []
+    compared = view._compared
+
+    def remember(queries: Vectors, rows: Vectors, *rest: Any) -> Any:
+        widths.append(len(rows))
+        return compared(queries, rows, *rest)
+
+    monkeypatch.setattr(view, "_compared", remember)
+    monkeypatch.setattr(view, "_PIECE", 7)
+    for hits, expected in zip(collection.search(vectors[:9], k), at_once, strict=True):
+        assert [hit.id for hit in hits] == [hit.id for hit in expected]
+        assert np.allclose([hit.score for hit in hits], [hit.score for hit in expected], atol=1e-5)
+    assert widths == [7] * 8 + [5]
+    collection.close()
 
 
 def test_writes_that_arrive_together_get_versions_of_their_own(database: Database) -> None:
