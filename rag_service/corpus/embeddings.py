@@ -52,6 +52,9 @@ class KeptEmbeddings:
         kept = cls(out.with_name(f".{out.name}-embeddings"), dimension)
         for file in sorted(kept._folder.glob(f"*{_SUFFIX}")):
             kept._read(file)
+            number = file.name.partition("-")[0]
+            # In a container every process has the same id, so the number alone keeps names apart.
+            kept._batches = max(kept._batches, int(number) if number.isdecimal() else 0)
         return kept
 
     def __len__(self) -> int:

@@ -258,6 +258,21 @@ def test_an_interrupted_ingest_goes_on_where_it_was(tmp_path: Path) -> None:
     assert sorted(item.name for item in tmp_path.iterdir()) == ["index", "many.jsonl", "whole"]
 
 
+def test_a_second_interruption_loses_nothing_of_the_first(tmp_path: Path) -> None:
+    """Both may have the same process id, as in containers, where it is always 1."""
+    source, out = CorpusSource(_many(tmp_path, 1100)), tmp_path / "index"
+    texts: list[str] = []
+    for _ in range(4):
+        embedder = Embedder(stop_after=256)
+        with pytest.raises(KeyboardInterrupt):
+            ingest(source, out, _silent, embedder.load)
+        texts += embedder.texts
+    last = Embedder()
+    assert ingest(source, out, _silent, last.load).built
+    assert len(texts) == len(set(texts)) == 4 * 256
+    assert len(last.texts) == 1100 - len(texts)
+
+
 def test_a_torn_batch_is_embedded_again(tmp_path: Path) -> None:
     """A file that cannot be read costs its batch, never the ingest and never a wrong vector."""
     source, out = CorpusSource(_many(tmp_path, 600)), tmp_path / "index"
