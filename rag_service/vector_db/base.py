@@ -131,7 +131,8 @@ def _built(kind: IndexKind, flat: Any, stamp: str, built_dir: Path | None, repor
     faiss.omp_set_num_threads(os.cpu_count() or 1)
     index = kind.build(flat_vectors(flat))
     if path is not None:
-        with suppress(OSError):  # a folder that cannot be written costs time at the next start, nothing else
+        # A folder that cannot be written costs time at the next start, nothing else. FAISS says RuntimeError.
+        with suppress(OSError, RuntimeError):
             _keep(path, stamp, index)
             index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
     return index
@@ -163,11 +164,14 @@ def _keep(path: Path, stamp: str, index: Any) -> None:
         if not _is_written(left):
             left.unlink(missing_ok=True)
     beside = path.with_name(f"{path.name}.{os.getpid()}")
-    faiss.write_index(index, str(beside))
-    with beside.open("rb") as file:
-        sync_data(file.fileno())
-    note = json.dumps({"stamp": stamp, "sha256": _sha256(beside)})
-    beside.replace(path)
+    try:
+        faiss.write_index(index, str(beside))
+        with beside.open("rb") as file:
+            sync_data(file.fileno())
+        note = json.dumps({"stamp": stamp, "sha256": _sha256(beside)})
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
     path.with_suffix(".json").write_text(note, encoding="utf-8")
 
 

@@ -57,6 +57,23 @@ def test_a_kept_index_that_is_not_what_was_written_is_made_anew(
     assert _said(index_dir, tmp_path / "built") == []
 
 
+def test_a_built_index_that_cannot_be_kept_is_used_all_the_same(
+    index_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk costs the next start its time; no part of a file takes up the room that is left."""
+
+    def full(_: object, file: str) -> None:
+        Path(file).write_bytes(b"part")
+        raise RuntimeError("Error in FileIOWriter: No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(faiss, "write_index", full)
+        assert _said(index_dir, tmp_path / "built") == [
+            "building ivf {'nlist': 1, 'nprobe': 1} over 3 vectors"
+        ]
+    assert list((tmp_path / "built").iterdir()) == []
+
+
 def test_numbers_that_are_not_finite_are_refused(index_dir: Path) -> None:
     """A damaged vector would make every comparison with it meaningless."""
     index = faiss.IndexFlatIP(DIMENSION)
