@@ -170,11 +170,15 @@ class Store:
             ) from None
 
     def _recovered(self) -> Recovered:
-        for _ in range(_READS):
+        for reads_left in reversed(range(_READS)):
             try:
                 return recover(self.folder, self._stamp, self._dimension)
             except FileNotFoundError:
                 continue  # the process that writes here has just replaced a log by a snapshot
+            except StateCorrupt:
+                # Beside a process that writes, snapshots and logs may be read at different moments.
+                if self._lock is not None or not reads_left:
+                    raise
             except OSError as error:
                 raise StateCorrupt(
                     f"{self.folder} cannot be read ({error}); see to its permissions"

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from rag_service.corpus.document import CorpusError
+from rag_service.vector_db import store as store_module
 from rag_service.vector_db.errors import Refused, StateCorrupt
 from rag_service.vector_db.log import Log
 from rag_service.vector_db.operations import Delete, Upsert
@@ -325,6 +326,45 @@ def test_a_reader_does_not_cut_what_the_writer_is_writing(tmp_path: Path) -> Non
     third.open()
     assert log.stat().st_size == size - 2
     third.close()
+
+
+def test_a_reader_that_starts_while_a_snapshot_is_made_reads_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The snapshots of one moment and the logs of the next do not fit, and nothing is damaged."""
+    writer, reader = _store(tmp_path), _store(tmp_path)
+    writer.open()
+    writer.append([_upsert("a"), _upsert("b")], 0)
+    files = store_module._files
+    made: list[str] = []
+
+    def between(of: Path, prefix: str) -> list[Path]:
+        found = files(of, prefix)
+        if prefix == "snapshot-" and not made:
+            made.append("the first snapshot, after the reader looked for one")
+            writer.roll(2)
+            writer.keep(_snapshot(2))
+            writer.append([_upsert("c")], 2)
+        return found
+
+    monkeypatch.setattr(store_module, "_files", between)
+    recovered = reader.open()
+    assert made and recovered is not None
+    assert (recovered.version, len(recovered.operations)) == (3, 1)
+    writer.close()
+    reader.close()
+    assert _names(tmp_path / "writes") == {"log-2", "snapshot-2"}
+
+
+def test_a_reader_of_a_damaged_folder_is_told_so(tmp_path: Path) -> None:
+    """Reading again is for what changes; what stays damaged is refused, to a reader as to a writer."""
+    folder = _filled(tmp_path)
+    writer = _store(tmp_path)
+    writer.open()
+    _damage(folder, "log flipped")
+    with pytest.raises(StateCorrupt, match="damaged at byte"):
+        _store(tmp_path).open()
+    writer.close()
 
 
 def test_two_that_saw_an_empty_folder_do_not_both_begin_a_log(tmp_path: Path) -> None:
