@@ -9,6 +9,7 @@ package httpx-aiohttp would do this too, but calls a server that hangs up a conn
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -74,21 +75,54 @@ class WireTransport(httpx.AsyncBaseTransport):
 
 
 class _Body(httpx.AsyncByteStream):
-    """The body as it comes. Closed before its end, it hangs up: so the model server frees the slot."""
+    """The body as it comes. Closed before its end, it hangs up: so the model server frees the slot.
+
+    On a chunk that is none, aiohttp closes the connection and forgets the body: whoever waits for it would
+    wait for ever. So the body listens for the end of its connection itself.
+    """
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self._response = response
+        self._cut = False
+        connection = response.connection  # none where the whole body has come with the head
+        protocol = connection.protocol if connection is not None else None
+        self._lost = protocol.closed if protocol is not None else None
+        if self._lost is not None:
+            self._lost.remove_done_callback(_heard)  # one future a connection, whatever it carries
+            self._lost.add_done_callback(_heard)
+            self._lost.add_done_callback(self._end)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
+        content = self._response.content
         with _httpx_errors():
-            while chunk := await self._response.content.readany():
-                yield chunk
+            try:
+                while chunk := await content.readany():
+                    yield chunk
+            except RuntimeError as error:  # the connection is lost, and the body has not heard of it yet
+                raise httpx.RemoteProtocolError(_words(error)) from error
+        if self._cut:
+            raise httpx.RemoteProtocolError("the connection ended within the body")
+
+    def _end(self, _: asyncio.Future[None]) -> None:
+        """The connection is lost. What has come may still be read."""
+        content = self._response.content
+        if not content.is_eof() and content.exception() is None:
+            self._cut = True
+            content.feed_eof()
 
     async def aclose(self) -> None:
+        if self._lost is not None:
+            self._lost.remove_done_callback(self._end)
         if self._response.content.at_eof():
             self._response.release()
         else:
             self._response.close()
+
+
+def _heard(lost: asyncio.Future[None]) -> None:
+    """How an idle connection ended is nobody's concern; unasked, asyncio would log it."""
+    if not lost.cancelled():
+        lost.exception()
 
 
 @contextmanager

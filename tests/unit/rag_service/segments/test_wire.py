@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import struct
 from contextlib import asynccontextmanager
@@ -19,7 +20,8 @@ CLOSE = object()
 
 
 class Peer:
-    """Answers each request with the next script: bytes are sent, CLOSE hangs up, RESET resets."""
+    """Answers each request with the next script: bytes are sent, an event is waited for, CLOSE hangs up,
+    RESET resets."""
 
     def __init__(self, *scripts):
         self.scripts = list(scripts)
@@ -46,6 +48,9 @@ class Peer:
                         )
                         writer.transport.abort()
                         return
+                    if isinstance(step, asyncio.Event):
+                        await step.wait()
+                        continue
                     writer.write(step)
                     await writer.drain()
                     self.sent += 1
@@ -146,6 +151,67 @@ def test_a_broken_answer_is_the_same_error_as_with_httpx_own_transport(answer, e
 
     asyncio.run(scene(httpx.AsyncHTTPTransport()))
     asyncio.run(scene(WireTransport(max_connections=1, idle_s=1.0)))
+
+
+async def _spin():
+    """Until what is on its way over loopback has been noticed."""
+    for _ in range(200):
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("reader", ["waits", "is busy elsewhere"])
+@pytest.mark.parametrize(
+    ("later", "whole"),
+    [
+        ((b"what\r\n",), b"ok"),
+        ((b"2\r\nay\r\nwhat\r\n",), b"okay"),
+        ((b"2\r\nayX",), b"okay"),
+        ((CLOSE,), b"ok"),
+    ],
+)
+def test_a_body_that_breaks_later_is_the_same_error_too(reader, later, whole):
+    """A chunk that is none, or a hang-up, in a segment of its own: at once, after all that came before."""
+
+    async def scene(transport):
+        more = asyncio.Event()
+        server = await asyncio.start_server(Peer((CHUNKED + b"2\r\nok\r\n", more, *later)), "127.0.0.1", 0)
+        got = []
+        async with asyncio.timeout(5.0), server, httpx.AsyncClient(transport=transport) as client:
+            host, port = server.sockets[0].getsockname()
+            async with client.stream("GET", f"http://{host}:{port}/", timeout=None) as response:
+                parts = response.aiter_raw()
+                got.append(await anext(parts))
+                if reader == "waits":
+                    asyncio.get_running_loop().call_soon(more.set)
+                else:
+                    more.set()
+                    await _spin()
+                with pytest.raises(httpx.RemoteProtocolError):
+                    async for part in parts:
+                        got.append(part)
+        return b"".join(got)
+
+    assert asyncio.run(scene(httpx.AsyncHTTPTransport())) == whole
+    assert asyncio.run(scene(WireTransport(max_connections=1, idle_s=1.0))) == whole
+
+
+def test_a_connection_that_is_reset_while_idle_is_no_news(caplog):
+    """Its last answer came in parts and is whole: asyncio logs no exception that nobody asked for."""
+    more, read = asyncio.Event(), asyncio.Event()
+
+    async def ask(client, peer):
+        async with client.stream("GET", "/") as response:
+            more.set()
+            text = (await response.aread()).decode()
+        read.set()
+        await peer.lost.wait()
+        await _spin()
+        return text
+
+    head, rest = CHUNKED + b"1\r\no\r\n", b"1\r\nk\r\n0\r\n\r\n"
+    assert play((head, more, rest, read, RESET), ask=ask) == "ok"
+    gc.collect()
+    assert "never retrieved" not in caplog.text
 
 
 def test_what_came_before_a_cut_is_given_out_first():
