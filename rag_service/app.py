@@ -85,6 +85,7 @@ class _Builder:
         self.telemetry = telemetry
         self.metrics = metrics
         self.on = settings.protected
+        self.reserve_s = settings.fallback_reserve_s if self.on else 0.0
         self.live = LiveCorpus(parts.corpus)
         self.model_limit = self._limiter(settings.generate.limiter, settings.generate.max_in_flight)
         self.breakers: list[Breaker] = []
@@ -173,7 +174,7 @@ class _Builder:
         batcher = MicroBatcher(self.parts.model.encode, policy, time.monotonic)
         self.batchers.append(batcher)
         attempt_s = embed.attempt_s if self.on else _OFF_TIMEOUT_S
-        return Embedder(batcher, attempt_s=attempt_s, tracer=self.telemetry.tracer)
+        return Embedder(batcher, attempt_s=attempt_s, reserve_s=self.reserve_s, tracer=self.telemetry.tracer)
 
     def retriever(self) -> Retriever:
         settings, search = self.settings, self.settings.search
@@ -198,6 +199,7 @@ class _Builder:
             endpoint,
             guard,
             attempt_s=search.attempt_s if self.on else _OFF_TIMEOUT_S,
+            reserve_s=self.reserve_s,
             tracer=self.telemetry.tracer,
         )
         return Retriever(self.live, vector_search, tracer=self.telemetry.tracer)
@@ -223,7 +225,7 @@ class _Builder:
         policy = GenerationPolicy(
             first_token_s=generate.first_token_s if self.on else _OFF_TIMEOUT_S,
             token_gap_s=generate.token_gap_s if self.on else _OFF_TIMEOUT_S,
-            reserve_s=settings.fallback_reserve_s if self.on else 0.0,
+            reserve_s=self.reserve_s,
             max_tokens=generate.max_tokens,
         )
         return Generator(

@@ -48,6 +48,10 @@ class Deadline:
     def remaining_s(self) -> float:
         return max(0.0, self.expires_at - self.clock())
 
+    def share(self, reserve_s: float) -> float:
+        """What to keep of `reserve_s` for those who come after: no more than half of what is left."""
+        return min(reserve_s, self.remaining_s() / 2.0)
+
     def limit(self, cap_s: float, *, doing: str, reserve_s: float = 0.0) -> Limit:
         """The smaller of `cap_s` and what is left after `reserve_s`, which stays back for a fallback.
 

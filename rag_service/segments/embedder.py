@@ -11,6 +11,7 @@ under way then pass for timeouts of the vector DB.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
 import queue
@@ -21,7 +22,7 @@ from typing import Any
 from opentelemetry.trace import SpanKind, Tracer
 from opentelemetry.util.types import AttributeValue
 
-from rag_service.errors import DependencyTimeout, Overloaded
+from rag_service.errors import DependencyError, DependencyTimeout, Overloaded
 from rag_service.resilience.deadline import current_deadline
 from rag_service.segments.batching import Embedding, MicroBatcher, Vectors
 from rag_service.telemetry import names
@@ -50,14 +51,17 @@ class ModelThread:
 
     @property
     def ready(self) -> bool:
-        return self._warm.is_set()
+        return self._warm.is_set() and self.failure is None
 
     async def encode(self, texts: list[str]) -> Vectors:
         if not self.ready:
-            raise Overloaded("embedder: the model is still loading", reason="not_ready", retry_after_s=5.0)
+            state = "has failed" if self.failure else "is still loading"
+            raise Overloaded(f"embedder: the model {state}", reason="not_ready", retry_after_s=5.0)
         loop = asyncio.get_running_loop()
         job = _Job(texts, loop, loop.create_future())
         self._jobs.put(job)
+        if self.failure is not None:  # the thread ended since we looked
+            self._give_up_jobs(self.failure)
         return await job.future
 
     def _run(self) -> None:
@@ -75,9 +79,19 @@ class ModelThread:
             try:
                 vectors = _encode(model, job.texts)
             except Exception as error:
-                _hand_over(job, error)
+                _hand_over(job, _failed(error))
+            except BaseException as error:  # a panic in Rust is no Exception; what it left behind is unknown
+                self.failure = error
+                _hand_over(job, _failed(error))
+                self._give_up_jobs(error)
+                return
             else:
                 _hand_over(job, vectors)
+
+    def _give_up_jobs(self, error: BaseException) -> None:
+        with contextlib.suppress(queue.Empty):
+            while True:
+                _hand_over(self._jobs.get_nowait(), _failed(error))
 
 
 def _load_model() -> Any:
@@ -100,6 +114,11 @@ def _encode(model: Any, texts: list[str]) -> Vectors:
     return vectors
 
 
+def _failed(error: BaseException) -> DependencyError:
+    """What went wrong in the model's thread, as a loss that the ladder can live with."""
+    return DependencyError("embedder", f"{type(error).__name__}: {error}", reason="encoding_failed")
+
+
 def _hand_over(job: _Job, result: Vectors | Exception) -> None:
     def settle() -> None:
         if job.future.done():
@@ -118,9 +137,10 @@ def _hand_over(job: _Job, result: Vectors | Exception) -> None:
 class Embedder:
     """The `embed` segment."""
 
-    def __init__(self, batcher: MicroBatcher, *, attempt_s: float, tracer: Tracer) -> None:
+    def __init__(self, batcher: MicroBatcher, *, attempt_s: float, reserve_s: float, tracer: Tracer) -> None:
         self._batcher = batcher
         self._attempt_s = attempt_s
+        self._reserve_s = reserve_s
         self._tracer = tracer
         self._attributes: dict[str, AttributeValue] = {
             names.OPERATION: "embeddings",
@@ -128,9 +148,11 @@ class Embedder:
         }
 
     async def embed(self, question: str) -> Embedding:
-        """The question's vector. Raises Rejected (queue too long) or DependencyTimeout (encoding)."""
+        """The question's vector. Raises Rejected (queue too long, not ready) or DependencyError."""
         with segment(self._tracer, f"embeddings {MODEL_NAME}", self._attributes, SpanKind.INTERNAL) as span:
-            limit = current_deadline().limit(self._attempt_s, doing="embedding the question")
+            deadline = current_deadline()
+            reserve_s = deadline.share(self._reserve_s)
+            limit = deadline.limit(self._attempt_s, doing="embedding the question", reserve_s=reserve_s)
             try:
                 async with asyncio.timeout(limit.limit_s):
                     embedding = await self._batcher.submit(question)

@@ -55,11 +55,13 @@ class VectorSearch:
         guard: Guard,
         *,
         attempt_s: float,
+        reserve_s: float,
         tracer: Tracer,
     ) -> None:
         self._client = client
         self._guard = guard
         self._attempt_s = attempt_s
+        self._reserve_s = reserve_s
         self._tracer = tracer
         self._attributes = endpoint.attributes() | {
             names.DB_SYSTEM: "faiss",
@@ -81,7 +83,9 @@ class VectorSearch:
         if attempt.hedge:
             attributes |= {names.HEDGE: True}
         with segment(self._tracer, f"search {COLLECTION}", attributes, SpanKind.CLIENT) as span:
-            limit = current_deadline().limit(self._attempt_s, doing="the vector search")
+            deadline = current_deadline()
+            reserve_s = deadline.share(self._reserve_s)
+            limit = deadline.limit(self._attempt_s, doing="the vector search", reserve_s=reserve_s)
             body = {"vectors": [np.round(query.vector.astype(np.float64), 6).tolist()], "k": query.k}
             try:
                 async with asyncio.timeout(limit.limit_s):

@@ -81,9 +81,12 @@ class FakeModel:
     failure: BaseException | None = None
     ready = True
     delay_s = 0.0
+    error: Exception | None = None
 
     async def encode(self, texts: list[str]) -> Any:
         await asyncio.sleep(self.delay_s)
+        if self.error is not None:
+            raise self.error
         return np.full((len(texts), 384), 0.05, dtype=np.float32)
 
 

@@ -56,3 +56,10 @@ def test_a_deadline_is_inherited_by_tasks_and_not_shared_between_requests():
 
     assert asyncio.run(both()) == [1.0, 2.0]
     assert current_deadline().limit(0.3, doing="x").limit_s == 0.3
+
+
+def test_a_share_for_those_who_come_after_is_half_of_what_is_left_at_most():
+    """The whole reserve while there is plenty, half of it all when there is not, nothing of nothing."""
+    for left_s, share_s in ((10.0, 0.25), (0.28, 0.14), (0.0, 0.0)):
+        assert Deadline.after(left_s, clock=lambda: 5.0).share(0.25) == pytest.approx(share_s)
+    assert Deadline.never().share(0.25) == 0.25
