@@ -9,6 +9,7 @@ encoded for nobody: it is bounded by its padded length too.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from rag_service.errors import Overloaded, QueueTimeout
+from rag_service.errors import DependencyError, Overloaded, QueueTimeout, RagError
 from rag_service.resilience.deadline import Clock
 
 Vectors = npt.NDArray[np.float32]
@@ -24,6 +25,8 @@ Encode = Callable[[list[str]], Awaitable[Vectors]]
 
 #: MiniLM reads 256 word pieces, at about four characters each; the rest of a text costs nothing.
 MOST_READ = 1024
+#: When to look again at a question whose time is over while the encoder is free: it is about to be taken.
+_LOOK_AGAIN_S = 0.005
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,7 @@ class MicroBatcher:
         return len(self._queue)
 
     async def submit(self, text: str) -> Embedding:
-        """The embedding of `text`. Raises Overloaded (queue full) or QueueTimeout."""
+        """The embedding of `text`. Raises Overloaded (queue full), QueueTimeout or DependencyError."""
         if self._policy.max_queue is not None and len(self._queue) >= self._policy.max_queue:
             raise Overloaded(
                 f"embedder: {len(self._queue)} questions are queued already", reason="queue_full"
@@ -89,12 +92,20 @@ class MicroBatcher:
         finally:
             if waiting.expiry:
                 waiting.expiry.cancel()
+            if waiting.future.cancelled():  # its caller hung up: it must not take anybody's place
+                with contextlib.suppress(ValueError):
+                    self._queue.remove(waiting)
 
     def _expire(self, waiting: _Waiting) -> None:
         """Too late, unless the encoder is free: then only the loop is late, and the next batch has room."""
-        if self._encoding and not waiting.future.done():
+        if waiting.future.done():
+            return
+        if self._encoding:
             self._queue.remove(waiting)
             self._turn_away(waiting)
+        else:
+            loop = asyncio.get_running_loop()
+            waiting.expiry = loop.call_later(_LOOK_AGAIN_S, self._expire, waiting)
 
     def _turn_away(self, waiting: _Waiting) -> None:
         waiting.future.set_exception(QueueTimeout("embedder", self._clock() - waiting.since))
@@ -115,14 +126,16 @@ class MicroBatcher:
         longest = 0
         while self._queue and len(batch) < self._policy.max_batch:
             waiting = self._queue[0]
+            if waiting.future.done():  # its caller has hung up in this very moment
+                self._queue.popleft()
+                continue
             longest = max(longest, min(len(waiting.text), MOST_READ))
             if batch and longest * (len(batch) + 1) > self._policy.max_characters:
                 break
             self._queue.popleft()
             if waiting.expiry:
                 waiting.expiry.cancel()
-            if not waiting.future.done():  # its caller may have hung up
-                batch.append(waiting)
+            batch.append(waiting)
         self._turn_late_ones_away()
         return batch
 
@@ -138,13 +151,22 @@ class MicroBatcher:
         self._encoding = True
         try:
             vectors = await self._encode([waiting.text for waiting in batch])
+            if len(vectors) != len(batch):
+                raise ValueError(f"{len(vectors)} vectors for {len(batch)} texts")
         except Exception as error:
             for waiting in batch:
                 if not waiting.future.done():
-                    waiting.future.set_exception(error)
+                    waiting.future.set_exception(_failure(error))
             return
         finally:
             self._encoding = False
         for waiting, vector in zip(batch, vectors, strict=True):
             if not waiting.future.done():
                 waiting.future.set_result(Embedding(vector, len(batch), started - waiting.since))
+
+
+def _failure(error: Exception) -> RagError:
+    """One for each waiter; what is not ours already must not pass for a fault of the service."""
+    if isinstance(error, RagError):
+        return error
+    return DependencyError("embedder", f"{type(error).__name__}: {error}", reason="encoding_failed")

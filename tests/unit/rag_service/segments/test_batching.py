@@ -7,7 +7,7 @@ import asyncio
 import numpy as np
 import pytest
 
-from rag_service.errors import Overloaded, QueueTimeout
+from rag_service.errors import DependencyError, Overloaded, QueueTimeout
 from rag_service.segments.batching import BatchPolicy, MicroBatcher
 
 
@@ -133,7 +133,7 @@ def test_a_full_queue_refuses_at_once(run, clock):
 
 
 def test_an_encoder_error_reaches_every_waiter_and_the_next_batch_works(run, clock):
-    """One bad batch is not the end of embedding."""
+    """One bad batch is not the end of embedding, and no fault of the service."""
     encoder = Encoder(error=ValueError("bad"))
     batcher = MicroBatcher(encoder, BatchPolicy(), clock)
 
@@ -143,8 +143,23 @@ def test_an_encoder_error_reaches_every_waiter_and_the_next_batch_works(run, clo
         return results, await batcher.submit("7")
 
     results, after = run(crowd())
-    assert [type(result) for result in results] == [ValueError] * 3
+    assert [type(result) for result in results] == [DependencyError] * 3
+    assert {result.reason for result in results} == {"encoding_failed"}
     assert after.vector[0] == 7.0
+
+
+def test_an_encoder_that_loses_a_vector_leaves_nobody_waiting(run, clock):
+    """Two vectors for three questions: whose is whose cannot be told, so all three are told that."""
+
+    async def forgetful(texts):
+        return np.zeros((len(texts) - 1, 3), dtype=np.float32)
+
+    batcher = MicroBatcher(forgetful, BatchPolicy(), clock)
+
+    async def crowd():
+        return await asyncio.gather(*(batcher.submit(str(n)) for n in range(3)), return_exceptions=True)
+
+    assert [type(result) for result in run(crowd())] == [DependencyError] * 3
 
 
 def test_a_caller_who_hangs_up_is_not_encoded(run, clock):
@@ -162,3 +177,61 @@ def test_a_caller_who_hangs_up_is_not_encoded(run, clock):
     assert encoder.batches == [2]
     assert isinstance(results[1], asyncio.CancelledError)
     assert results[2].vector[0] == 2.0
+
+
+def test_callers_who_hung_up_take_no_place_in_the_queue(run, clock):
+    """A full queue whose callers have left is an empty one."""
+    encoder = Encoder(per_text_s=1.0)
+    batcher = MicroBatcher(encoder, BatchPolicy(max_queue=2, queue_deadline_s=None), clock)
+
+    async def scene():
+        first = asyncio.create_task(batcher.submit("1"))
+        await asyncio.sleep(0.01)  # it is in the encoder
+        gone = [asyncio.create_task(batcher.submit(str(n))) for n in range(2)]
+        await asyncio.sleep(0)
+        assert batcher.queued == 2
+        for task in gone:
+            task.cancel()
+        await asyncio.gather(*gone, return_exceptions=True)
+        assert batcher.queued == 0
+        second = await batcher.submit("7")
+        await first
+        return second
+
+    assert run(scene()).vector[0] == 7.0
+    assert encoder.batches == [1, 1]
+
+
+def test_a_caller_who_hung_up_does_not_lengthen_a_batch(run, clock):
+    """A long question that nobody waits for any more leaves the short ones their one batch."""
+    encoder = Encoder()
+    policy = BatchPolicy(max_characters=200, queue_deadline_s=None, linger_s=0.0)
+    batcher = MicroBatcher(encoder, policy, clock)
+
+    async def scene():
+        tasks = [asyncio.create_task(batcher.submit("7" * length)) for length in (10, 150, 10, 10)]
+        # the batch is taken in the very turn of the loop in which the caller leaves
+        asyncio.get_running_loop().call_soon(tasks[1].cancel)
+        return await asyncio.gather(*tasks, return_exceptions=True)
+
+    results = run(scene())
+    assert isinstance(results[1], asyncio.CancelledError)
+    assert encoder.batches == [3]
+
+
+def test_whose_time_ran_out_while_the_encoder_was_idle_is_not_forgotten(run, clock):
+    """A batcher whose clock is behind the loop's: the question that the next batch left out leaves soon."""
+    encoder = Encoder(per_text_s=1.0)
+    policy = BatchPolicy(max_characters=9, linger_s=0.15)  # a batch has room for one of the two
+    batcher = MicroBatcher(encoder, policy, lambda: clock() / 2.0)
+
+    async def scene():
+        first, second = (asyncio.create_task(batcher.submit("7" * 9)) for _ in range(2))
+        started = clock()
+        with pytest.raises(QueueTimeout):
+            await second
+        assert clock() - started < 0.2
+        return await first
+
+    assert run(scene()).batch_size == 1
+    assert encoder.batches == [1]
