@@ -3,7 +3,9 @@
 A byte timeout is no stall detector: an SSE `: ping` every 100 ms kept a dead stream alive for ten times its
 read timeout. `data: [DONE]` is no proof of success: vLLM ends aborted answers with HTTP 200,
 `finish_reason: "abort"`, then `[DONE]`. So this guard times the events that carry text (first token, then
-gaps), stops at the caller's deadline, and accepts only `stop` and `length` as an end.
+gaps), stops at the caller's deadline, and accepts only `stop` and `length` as an end. The `finish_reason`
+decides: what the connection does after it (breaks, falls silent, never says `[DONE]`) takes nothing from an
+answer that is whole.
 
 Only waiting is timed, never the caller's own work between two tokens. One timer serves a whole stream: a
 token merely moves the moment that it looks at, because setting up `asyncio.timeout` anew for each token took
@@ -17,7 +19,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
-from rag_service.errors import DeadlineExceeded, DependencyTimeout, StreamFailed
+from rag_service.errors import ConnectionBroken, DeadlineExceeded, DependencyTimeout, StreamFailed
 from rag_service.resilience.deadline import Deadline, Limit
 
 GOOD_ENDINGS = frozenset({"stop", "length"})
@@ -146,6 +148,9 @@ class TokenGuard:
         except asyncio.CancelledError:
             if not self._watch.end():
                 raise
+            if self.finish_reason is not None:
+                self._check_ending()
+                raise StopAsyncIteration from None
             if by_deadline:
                 raise DeadlineExceeded("the answer's stream") from None
             raise StreamFailed(
@@ -168,6 +173,11 @@ class TokenGuard:
             except StopAsyncIteration:
                 self._check_ending()
                 raise
+            except ConnectionBroken:
+                if self.finish_reason is None:
+                    raise
+                self._check_ending()
+                raise StopAsyncIteration from None
             if delta.finish_reason is not None:
                 self.finish_reason = delta.finish_reason
             if delta.usage is not None:

@@ -244,8 +244,11 @@ def _body(response: httpx.Response) -> AsyncIterable[bytes]:
 
 
 async def _drain(chunks: AsyncIterator[bytes]) -> None:
-    """Read to the body's end, which follows at once: only then can the connection be used again."""
-    with contextlib.suppress(TimeoutError):
+    """Read to the body's end, which follows at once: only then can the connection be used again.
+
+    A connection that breaks here takes nothing from the answer, which is whole already.
+    """
+    with contextlib.suppress(TimeoutError, httpx.HTTPError):
         async with asyncio.timeout(_DRAIN_S):
             async for _ in chunks:
                 pass
@@ -254,13 +257,16 @@ async def _drain(chunks: AsyncIterator[bytes]) -> None:
 def _read(data: bytes) -> Delta:
     try:
         chunk: dict[str, Any] = from_json(data)
-        if "error" in chunk:
-            raise StreamFailed(NAME, f"the server reports {str(chunk['error'])[:200]}", reason="llm_error")
+        if (reported := chunk.get("error")) is not None:
+            raise StreamFailed(NAME, f"the server reports {str(reported)[:200]}", reason="llm_error")
         usage = chunk.get("usage")
         counted = Usage(int(usage["prompt_tokens"]), int(usage["completion_tokens"])) if usage else None
         if not chunk["choices"]:
             return Delta(usage=counted)
         choice = chunk["choices"][0]
-        return Delta(choice["delta"].get("content") or "", choice.get("finish_reason"), counted)
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        text, ending = choice["delta"].get("content"), choice.get("finish_reason")
+        if not isinstance(text, str | None) or not isinstance(ending, str | None):
+            raise TypeError("content and finish_reason are text or null")
+        return Delta(text or "", ending, counted)
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:
         raise BadResponse(NAME, f"not a completion chunk: {data[:100]!r}") from error

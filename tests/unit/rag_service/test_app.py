@@ -23,6 +23,12 @@ def ending(reason):
     return f"data: {json.dumps({'choices': [choice]})}\n\n".encode()
 
 
+def frame(**choice):
+    """A completion chunk whose one choice is odd."""
+    whole = {"index": 0, "delta": {}, "finish_reason": None} | choice
+    return f"data: {json.dumps({'choices': [whole]})}\n\n".encode()
+
+
 def events(response):
     """The SSE events of a response, parsed strictly."""
     found = []
@@ -92,6 +98,39 @@ def test_results_of_another_index_are_refused(run, make_service):
     assert run(service.ask()).json()["degraded"][0]["reason"] == "stamp_mismatch"
 
 
+@pytest.mark.parametrize("leg", ["embed", "search"])
+def test_a_hurried_caller_gets_the_lexical_answer_in_time(run, clock, make_service, leg):
+    """280 ms of patience, a leg that hangs: it may use half of what is left, not all of it."""
+    service = make_service()
+    if leg == "embed":
+        service.app.state.model.delay_s = 60.0
+    else:
+        service.up.search_delay_s = 60.0
+    started = clock()
+    response = run(service.ask(headers={"x-request-deadline-ms": "280"}))
+    assert clock() - started < 0.15
+    assert (response.status_code, response.json()["outcome"]) == (200, "degraded")
+    assert response.headers["x-rag-rung"] == "lexical"
+
+
+def test_a_caller_with_time_leaves_the_search_its_whole_limit(run, clock, make_service):
+    """Negative control: the reserve is out of reach of the default deadline."""
+    service = make_service()
+    service.up.search_delay_s = 60.0
+    started = clock()
+    run(service.ask())
+    assert clock() - started == pytest.approx(0.3, abs=0.02)
+
+
+def test_an_encoder_that_fails_costs_the_vector_leg_only(run, make_service):
+    """Whatever it raises is a loss that the answer names, not an error of the service."""
+    service = make_service()
+    service.app.state.model.error = ValueError("cannot tokenize")
+    body = run(service.ask()).json()
+    assert body["outcome"] == "degraded"
+    assert body["degraded"] == [{"segment": "embed", "reason": "encoding_failed", "fallback": "lexical"}]
+
+
 def test_an_open_breaker_sends_no_search(run, make_service):
     """After ten failures the vector DB is left alone, and answers still come."""
     service = make_service()
@@ -141,6 +180,15 @@ def test_a_model_that_never_starts_is_given_up_after_its_first_token_limit(run, 
         ([ending("abort"), b"data: [DONE]\n\n"], "llm_aborted"),
         ([b'data: {"error": {"message": "out of memory"}}\n\n'], "llm_error"),
         ([b"data: {not json}\n\n"], "bad_response"),
+        ([frame(finish_reason={"type": "stop"})], "bad_response"),
+        ([frame(delta={"content": 7})], "bad_response"),
+        ([frame(delta={"content": ["a"]})], "bad_response"),
+        (
+            [b'data: {"choices": [], "usage": {"prompt_tokens": 1e999, "completion_tokens": 1}}\n\n'],
+            "bad_response",
+        ),
+        ([ending("abort"), httpx.ReadError("reset")], "llm_aborted"),
+        ([ending("abort"), 10.0], "llm_aborted"),
     ],
 )
 def test_after_the_first_token_a_failure_is_one_error_event(run, make_service, rest, code):
@@ -155,6 +203,30 @@ def test_after_the_first_token_a_failure_is_one_error_event(run, make_service, r
     assert service.up.streams[0].closed
     attributes = root(service)
     assert (attributes["rag.outcome"], attributes["rag.stream.completed"]) == ("error", False)
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        [ending("stop"), b"data: [DONE]\n\n", httpx.RemoteProtocolError("no last chunk")],
+        [ending("stop"), b"data: [DONE]\n\n", httpx.ReadError("reset")],
+        [ending("stop"), httpx.ReadError("reset")],
+        [ending("stop")],
+        [ending("stop"), 60.0],
+        [b'data: {"error": null, "choices": []}\n\n', ending("stop"), b"data: [DONE]\n\n"],
+    ],
+)
+def test_the_finish_reason_decides_whether_an_answer_is_whole(run, clock, make_service, rest):
+    """Whatever the connection does after it (breaks, ends, falls silent): full, and no failure at all."""
+    service = make_service()
+    service.up.answer = [token("Hello"), *rest]
+    started = clock()
+    found = events(run(service.ask(stream=True)))
+    assert [name for name, _ in found] == ["meta", "token", "done"]
+    assert found[-1][1]["outcome"] == "full"
+    assert clock() - started < 4.0
+    (breaker,) = service.finished("breaker llm")
+    assert breaker.attributes["resilience.circuit_breaker.outcome"] == "success"
 
 
 def test_after_the_first_token_a_json_caller_gets_502_with_the_code(run, make_service):
