@@ -4,6 +4,10 @@ uvicorn waits for ever for a connection that sends nothing or one header a minut
 length, and keeps what a stalled reader does not take until the kernel gives up. Thousands of those are one
 cheap script, so each has limits here, and there is a limit on how many there are. Beneath ASGI, because only
 the protocol sees a connection before its request is whole and after its response was written.
+
+A request that comes while another is being answered is not taken (clients do not pipeline): uvicorn would
+queue any number of them, and would look for a hang-up at the newest only, so that the answer goes on for
+nobody. The answer ends as it would have, and its connection with it.
 """
 
 from __future__ import annotations
@@ -15,6 +19,8 @@ from typing import Any, cast
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 _MAX_HEAD_BYTES = 64 * 1024
+#: Of a body that is no longer read because its response is there: more than any body that is allowed.
+_MAX_DISCARDED_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +63,10 @@ class BoundedConnection(HttpToolsProtocol):
         self._stall_timer: asyncio.TimerHandle | None = None
         self._head_bytes = 0
         self._in_head = True
+        #: Since the last byte of a body: the framing of a chunk, or trailers.
+        self._framing_bytes = 0
+        self._discarded_bytes = 0
+        self._closing_after_answer = False
         super().connection_made(transport)
         if len(self.connections) > self.limits.max_connections:
             self._refuse(_TOO_MANY)
@@ -70,13 +80,21 @@ class BoundedConnection(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self.transport.is_closing():
+        if self.transport.is_closing() or self._closing_after_answer:
             return
         if self._in_head:
             self._head_bytes += len(data)
+        else:
+            self._framing_bytes += len(data)
         super().data_received(data)
-        if self._in_head and self._head_bytes > _MAX_HEAD_BYTES and not self.transport.is_closing():
+        if self.transport.is_closing():
+            return
+        if self._in_head and self._head_bytes > _MAX_HEAD_BYTES:
             self._refuse(_TOO_LONG)
+        elif self._framing_bytes > _MAX_HEAD_BYTES or self._discarded_bytes > _MAX_DISCARDED_BYTES:
+            self.transport.abort()
+        elif not self._responding:
+            self._arm_head()  # any byte has ended uvicorn's own wait for the next request
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -84,12 +102,39 @@ class BoundedConnection(HttpToolsProtocol):
         self._head_bytes = 0
         self._arm_head()
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._in_head:  # else a trailer, which nobody would ever read
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
         self._in_head = False
+        self._framing_bytes = self._discarded_bytes = 0
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
-        super().on_headers_complete()
+        if self._responding:
+            self._closing_after_answer = True
+            self.cycle.keep_alive = False
+        else:
+            super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        if self._closing_after_answer:
+            return
+        self._framing_bytes = 0
+        if not self._responding:
+            self._discarded_bytes += len(body)
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        if not self._closing_after_answer:
+            super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        if self._responding and self.cycle.response_started:
+            self.transport.abort()  # it would stand in the middle of the answer
+        else:
+            super().send_400_response(msg)
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -113,13 +158,15 @@ class BoundedConnection(HttpToolsProtocol):
 
     def _head_late(self) -> None:
         self._head_timer = None
-        if self._in_head and not self.transport.is_closing():
-            if self._responding:
+        if self.transport.is_closing():
+            return
+        if self._responding:
+            if self._in_head:
                 self._arm_head()
-            elif self._head_bytes:
-                self._refuse(_TOO_SLOW)
-            else:
-                self.transport.close()  # it never asked for anything
+        elif self._in_head and self._head_bytes:
+            self._refuse(_TOO_SLOW)
+        else:
+            self.transport.close()  # it asked for nothing: silent, or odd bytes after an answer
 
     def _stalled(self) -> None:
         """Its reader took nothing for too long: what is buffered for it is dropped with the connection."""
