@@ -41,6 +41,8 @@ class AdmissionPolicy:
     max_wait_s: float = 0.03
     brief_above: float = 0.75
     retry_after_s: float = 1.0
+    #: A caller who gave up sooner was impatient; it says nothing about how much can be borne.
+    slow_s: float = 1.5
 
 
 class Ticket:
@@ -59,6 +61,11 @@ class Ticket:
         """Tell the limiter how long the first token took, or that the model gave none."""
         if self._admission is not None:
             self._admission.observe(self, dropped=dropped)
+
+    def timed_out(self) -> None:
+        """Time ran out before the first token: a drop, unless the caller gave little of it."""
+        if self._admission is not None and self._admission.is_slow(self):
+            self._admission.observe(self, dropped=True)
 
     def give_back(self) -> None:
         admission, self._admission = self._admission, None
@@ -118,7 +125,12 @@ class Admission:
         return None
 
     async def wait(self, criticality: Criticality) -> Ticket:
-        """A ticket within the queue's time, or Overloaded. Who hangs up meanwhile leaves the queue."""
+        """A ticket within the queue's time, or Overloaded. Who hangs up meanwhile leaves the queue.
+
+        Looks again first: since `admit_now` a place may have come free, or others may have come to wait.
+        """
+        if (ticket := self.admit_now(criticality)) is not None:
+            return ticket
         loop = asyncio.get_running_loop()
         waiter = _Waiter(criticality, loop.create_future())
         self._queues[criticality].append(waiter)
@@ -145,6 +157,10 @@ class Admission:
         stay_s = self._clock() - ticket.admitted_at
         self._stay_s += _NEWEST * (stay_s - self._stay_s) if self._stay_s else stay_s
         self._grant()
+
+    def is_slow(self, ticket: Ticket) -> bool:
+        """So long ago admitted that a first token should have come."""
+        return self._clock() - ticket.admitted_at >= self._policy.slow_s
 
     def observe(self, ticket: Ticket, *, dropped: bool) -> None:
         """Let the limiter learn from one answer; a limit that rose lets somebody in."""
@@ -209,7 +225,7 @@ class Admission:
         most = self._limiter.limit
         if self._model_limit is not None:
             most = min(most, self._model_limit.limit)
-        return self.in_flight > most * self._policy.brief_above
+        return self.in_flight > max(1.0, most * self._policy.brief_above)  # alone it is never crowded
 
     def _overloaded(self, criticality: Criticality) -> Overloaded:
         message = (

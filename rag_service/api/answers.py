@@ -42,7 +42,7 @@ _CLOSING: Final = frozenset({408, 413})
 _CLIENT_CLOSED: Final = 499
 
 #: Losses of the model that say it has too much to do; others say nothing about how much it can bear.
-_OVERLOAD: Final = frozenset({"timeout", "http_429", "pushback", "bulkhead_full"})
+_OVERLOAD: Final = frozenset({"http_429", "pushback", "bulkhead_full"})
 
 _log = logging.getLogger("rag_service.api")
 
@@ -139,11 +139,13 @@ class Answers:
                 Question(exchange.question, exchange.top_k, pressure=ticket.pressure)
             )
         except DeadlineExceeded:
-            ticket.first_token(dropped=True)
+            ticket.timed_out()
             raise
         reason = answer.lost(Need.LLM)
         if reason in _OVERLOAD:
             ticket.first_token(dropped=True)
+        elif reason == "timeout":
+            ticket.timed_out()  # the model's limit or the caller's deadline: the loss does not say which
         elif answer.rung.outcome is not Outcome.CACHED and reason is None:
             ticket.first_token()
         return answer

@@ -140,6 +140,59 @@ def test_a_full_queue_sheds_the_least_critical(run, make):
     assert (admission.in_flight, admission.queued) == (0, 0)
 
 
+def test_a_place_that_came_free_before_the_wait_began_is_taken(run, clock, make):
+    """Told to wait, but the wait begins in another task, a moment later."""
+    admission = make(1)
+
+    async def scene():
+        (ticket,) = fill(admission, 1)
+        assert admission.admit_now("critical") is None
+        ticket.give_back()
+        started = clock()
+        (await admission.wait("critical")).give_back()
+        return clock() - started
+
+    assert run(scene()) == 0.0
+    assert (admission.in_flight, admission.queued) == (0, 0)
+
+
+def test_many_who_are_told_to_wait_at_once_keep_to_the_bounds(run, make):
+    """All of them looked before any began to wait; the queue still holds as many as the limit."""
+    admission = make(2, max_wait_s=1.0)
+
+    async def scene():
+        fill(admission, 2)
+        assert [admission.admit_now("critical") for _ in range(5)] == [None] * 5
+        waiting = [asyncio.ensure_future(admission.wait("critical")) for _ in range(5)]
+        await asyncio.sleep(0.001)
+        refused = [one for one in waiting if one.done() and isinstance(one.exception(), Overloaded)]
+        queued = admission.queued
+        await asyncio.wait(waiting)
+        return len(refused), queued, [one.exception() is None for one in waiting]
+
+    assert run(scene()) == (3, 2, [False] * 5)
+
+
+def test_an_impatient_callers_timeout_is_no_drop(clock):
+    """Only a wait that makes a first token slow says something about how much can be borne."""
+    limiter = Moving(10)
+    admission = Admission(limiter, AdmissionPolicy(slow_s=1.5), clock=clock, rng=random.Random(1))
+    impatient, patient = fill(admission, 2)
+    clock.advance(1.4)
+    impatient.timed_out()
+    assert limiter.samples == []
+    clock.advance(0.1)
+    patient.timed_out()
+    (sample,) = limiter.samples
+    assert (sample.latency_s, sample.dropped) == (pytest.approx(1.5), True)
+
+
+def test_an_answer_alone_is_never_brief(make):
+    """With a limit of 1, three quarters of it are less than one."""
+    assert [ticket.pressure for ticket in fill(make(1), 1)] == [False]
+    assert [ticket.pressure for ticket in fill(make(2), 2)] == [False, True]
+
+
 def test_who_hangs_up_leaves_the_queue(run, make):
     """The place goes to the next, also when both happen in the same moment."""
     admission = make(2)
