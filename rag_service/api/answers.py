@@ -171,10 +171,11 @@ class Answers:
 
         return AnswerStream(
             answer,
-            exchange.frames(told, lambda: self._completed(answer, visit.span)),
+            exchange.frames(told),
             headers=_headers(told),
             deadline=deadline,
             interruption=visit.interruption,
+            on_done=lambda: self._completed(answer, visit.span),
             on_close=close,
         )
 

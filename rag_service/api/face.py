@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -80,7 +79,7 @@ class Exchange(Protocol):
     @property
     def criticality(self) -> Criticality: ...
     def whole(self, told: Told, text: str) -> dict[str, Any]: ...
-    def frames(self, told: Told, completed: Callable[[], None]) -> Frames: ...
+    def frames(self, told: Told) -> Frames: ...
 
 
 class Face(Protocol):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -23,9 +22,8 @@ class NativeExchange:
     def whole(self, told: Told, text: str) -> dict[str, Any]:
         return {"answer": text} | told.head() | {"timings_ms": told.answer.timings.total()}
 
-    def frames(self, told: Told, completed: Callable[[], None]) -> Frames:
+    def frames(self, told: Told) -> Frames:
         def done() -> dict[str, Any]:
-            completed()
             return told.tail() | {"finish_reason": told.answer.tokens.finish_reason}
 
         return Events(told.head(), done)

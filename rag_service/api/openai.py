@@ -127,13 +127,10 @@ class ChatRequest(_Model):
 class ChatFrames:
     """The chunks of one streamed completion: the role first, `[DONE]` only after a whole answer."""
 
-    def __init__(
-        self, told: Told, head: dict[str, Any], include_usage: bool, completed: Callable[[], None]
-    ) -> None:
+    def __init__(self, told: Told, head: dict[str, Any], include_usage: bool) -> None:
         self._told = told
         self._head = head
         self._include_usage = include_usage
-        self._completed = completed
         # All of a token's chunk but its text is the same, so it is encoded once.
         before, _, after = encode(self._chunk({"content": "\0"}, None)).partition('"\\u0000"')
         self._before, self._after = f"data: {before}".encode(), f"{after}\n\n".encode()
@@ -147,7 +144,6 @@ class ChatFrames:
         return self._before + encode(text).encode() + self._after
 
     def done(self) -> bytes:
-        self._completed()
         ending = self._chunk({}, self._told.answer.tokens.finish_reason) | {"ragquake": self._told.tail()}
         usage = b""
         if self._include_usage:
@@ -190,8 +186,8 @@ class ChatExchange:
             "ragquake": told.head() | {"timings_ms": told.answer.timings.total()},
         }
 
-    def frames(self, told: Told, completed: Callable[[], None]) -> Frames:
-        return ChatFrames(told, self._head(told, "chat.completion.chunk"), self.include_usage, completed)
+    def frames(self, told: Told) -> Frames:
+        return ChatFrames(told, self._head(told, "chat.completion.chunk"), self.include_usage)
 
     def _head(self, told: Told, kind: str) -> dict[str, Any]:
         return {

@@ -76,6 +76,7 @@ class Events:
 class AnswerStream(StreamingResponse):
     """A streamed answer. Whatever happens, the last event is terminal, and it is the only one.
 
+    `on_done` is called once `done` has been sent, not before: a reader may stall at the very last event.
     However the response ends, the upstream stream is closed and `on_close` is called with what ended it: None
     when it was finished.
     """
@@ -88,6 +89,7 @@ class AnswerStream(StreamingResponse):
         headers: dict[str, str],
         deadline: Deadline,
         interruption: Interruption,
+        on_done: Callable[[], None],
         on_close: Callable[[BaseException | None], None],
     ) -> None:
         self.status_code = 200
@@ -98,6 +100,7 @@ class AnswerStream(StreamingResponse):
         self._frames = frames
         self._deadline = deadline
         self._interruption = interruption
+        self._on_done = on_done
         self._on_close = on_close
         self._ended_by: BaseException | None = asyncio.CancelledError("the caller hung up")
         self._begun = self._last_word_said = False
@@ -165,7 +168,9 @@ class AnswerStream(StreamingResponse):
             )
         else:
             last = frames.done()
+        await send({"type": "http.response.body", "body": last, "more_body": True})
         self._last_word_said = True
         self._ended_by = failure
-        await send({"type": "http.response.body", "body": last, "more_body": True})
+        if failure is None:
+            self._on_done()
         await send({"type": "http.response.body", "body": b"", "more_body": False})
