@@ -21,7 +21,7 @@ from rag_service.api.admission import Admission, Ticket
 from rag_service.api.body import read_json_body
 from rag_service.api.drain import Drain
 from rag_service.api.face import Exchange, Face, Refusal, Told
-from rag_service.api.patience import Interruption, while_connected
+from rag_service.api.patience import Interruption, unless_interrupted, while_connected
 from rag_service.api.schema import DEADLINE_HEADER, BadRequest, parse_deadline_s
 from rag_service.api.sse import AnswerStream
 from rag_service.degradation import REFUSAL, Need, Outcome
@@ -62,7 +62,7 @@ class Patience:
 
 @dataclass(slots=True)
 class _Visit:
-    """What one admitted answer holds until its response has ended."""
+    """What one request holds until its response has ended; its ticket from admission on."""
 
     drain: Drain
     interruption: Interruption
@@ -96,11 +96,13 @@ class Answers:
         visit: _Visit | None = None
         response: Response | None = None
         try:
-            self._drain.refuse_if_draining()
+            visit = _Visit(self._drain, self._drain.enter(), None, span)
             deadline = self._patience.deadline(request.headers.get(DEADLINE_HEADER))
-            exchange = face.parse(await read_json_body(request, timeout_s=self._patience.body_s))
+            reading = read_json_body(request, timeout_s=self._patience.body_s)
+            exchange = face.parse(await unless_interrupted(reading, visit.interruption))
             set_deadline(deadline)
-            visit = self._enter(exchange, span)
+            visit.interruption.asked = True
+            visit.ticket = self._admit_now(exchange)
             streamed = exchange.stream
             work = self._stream(exchange, deadline, visit) if streamed else self._whole(exchange, visit)
             response = await while_connected(request.receive, work, visit.interruption)
@@ -111,18 +113,12 @@ class Answers:
             if visit is not None and not isinstance(response, AnswerStream):
                 visit.end()  # a stream keeps its visit to its end
 
-    def _enter(self, exchange: Exchange, span: Span) -> _Visit:
-        """A visit, with its ticket unless that is worth waiting for. Raises Overloaded, in microseconds."""
+    def _admit_now(self, exchange: Exchange) -> Ticket | None:
+        """A ticket unless that is worth waiting for. Raises Overloaded, in microseconds."""
         try:
-            ticket = self._admission.admit_now(exchange.criticality)
+            return self._admission.admit_now(exchange.criticality)
         except Rejected as error:
             self._metrics.rejected(exchange.criticality, error.reason)
-            raise
-        try:
-            return _Visit(self._drain, self._drain.enter(), ticket, span)
-        except BaseException:
-            if ticket is not None:
-                ticket.give_back()
             raise
 
     async def _answer(self, exchange: Exchange, visit: _Visit) -> Answer:

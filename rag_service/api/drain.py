@@ -17,6 +17,7 @@ from rag_service.errors import Overloaded
 _RETRY_AFTER_S = 1.0
 #: How long interrupted answers may take to say their last word.
 _LAST_WORDS_S = 1.0
+_NO_NEW_QUESTIONS = "the service is about to stop and takes no new questions"
 
 
 def _draining(message: str) -> Overloaded:
@@ -24,7 +25,7 @@ def _draining(message: str) -> Overloaded:
 
 
 class Drain:
-    """The answers under way, and whether new ones may begin."""
+    """The requests under way, and whether new ones may begin."""
 
     def __init__(self) -> None:
         self._under_way: set[Interruption] = set()
@@ -37,10 +38,10 @@ class Drain:
     def refuse_if_draining(self) -> None:
         """Raises Overloaded (`draining`)."""
         if self.draining:
-            raise _draining("the service is about to stop and takes no new questions")
+            raise _draining(_NO_NEW_QUESTIONS)
 
     def enter(self) -> Interruption:
-        """Begin an answer; give it back with `leave`. Raises Overloaded (`draining`)."""
+        """Begin to read a question; give it back with `leave`. Raises Overloaded (`draining`)."""
         self.refuse_if_draining()
         visit = Interruption()
         self._under_way.add(visit)
@@ -50,8 +51,14 @@ class Drain:
         self._under_way.discard(visit)
 
     async def run(self, limit_s: float) -> None:
-        """Refuse from now on; return when nothing is under way, after `limit_s` by interrupting it."""
+        """Refuse from now on; return when nothing is under way, after `limit_s` by interrupting it.
+
+        Who has not asked yet (the body is still coming) is refused at once like those who come later.
+        """
         self.draining = True
+        for visit in tuple(self._under_way):
+            if not visit.asked:
+                visit.interrupt(_draining(_NO_NEW_QUESTIONS))
         if not await self._empty_within(limit_s):
             for visit in tuple(self._under_way):
                 visit.interrupt(_draining("the service is stopping; the answer is not finished"))

@@ -22,6 +22,23 @@ def ending(reason):
     return f"data: {json.dumps({'choices': [choice]})}\n\n".encode()
 
 
+def scope(headers=()):
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": "1.1",
+        "method": "POST",
+        "scheme": "http",
+        "path": "/v1/answers",
+        "raw_path": b"/v1/answers",
+        "query_string": b"",
+        "root_path": "",
+        "headers": list(headers),
+        "client": ("127.0.0.1", 1),
+        "server": ("127.0.0.1", 2),
+    }
+
+
 class Reader:
     """A client at the level of ASGI, which may stop reading after so many messages."""
 
@@ -35,23 +52,9 @@ class Reader:
 
     async def ask(self) -> float:
         """How long the service was busy with it."""
-        scope = {
-            "type": "http",
-            "asgi": {"version": "3.0", "spec_version": "2.3"},
-            "http_version": "1.1",
-            "method": "POST",
-            "scheme": "http",
-            "path": "/v1/answers",
-            "raw_path": b"/v1/answers",
-            "query_string": b"",
-            "root_path": "",
-            "headers": self.headers,
-            "client": ("127.0.0.1", 1),
-            "server": ("127.0.0.1", 2),
-        }
         loop = asyncio.get_running_loop()
         started = loop.time()
-        await self._service.app(scope, self._receive, self._send)
+        await self._service.app(scope(self.headers), self._receive, self._send)
         self._ended.set()
         return loop.time() - started
 
@@ -118,6 +121,59 @@ def test_draining_interrupts_what_is_late(run, make_service):
     assert (whole.status_code, whole.json()["error"]["code"]) == (503, "draining")
     assert whole.headers["connection"] == "close"
     assert all(stream.closed for stream in service.up.streams)
+
+
+def test_draining_refuses_who_is_still_sending(run, make_service):
+    """At once, though the body might have come in time: 503, and no trace of a fault."""
+    service = make_service()
+    sent = []
+
+    async def receive():
+        await asyncio.sleep(3.0)
+        return {"type": "http.request", "body": b"{", "more_body": True}
+
+    async def send(message):
+        sent.append(message)
+
+    async def drained():
+        loop = asyncio.get_running_loop()
+        asking = asyncio.ensure_future(service.app(scope(), receive, send))
+        await asyncio.sleep(1.0)
+        drain = service.app.state.drain
+        assert drain.under_way == 1
+        started = loop.time()
+        await drain.run(20.0)
+        await asking
+        return loop.time() - started, drain.under_way
+
+    took_s, left = run(drained())
+    assert took_s < 0.1
+    assert left == 0
+    assert sent[0]["status"] == 503
+    assert b'"draining"' in sent[1]["body"]
+    assert (b"connection", b"close") in sent[0]["headers"]
+    (span,) = service.finished("POST /v1/answers")
+    assert (span.attributes["rag.outcome"], span.attributes["error.type"]) == ("refused", "draining")
+
+
+def test_a_reader_that_stalls_at_the_last_event_has_no_whole_answer(run, make_service):
+    """`done` was made but not taken: neither span nor metrics count the answer as given."""
+    service = make_service()
+    service.up.answer = [token("Hello"), ending("stop")]
+
+    async def stall():
+        reader = Reader(service, takes=3)  # the start, `meta`, one token
+        reader.headers = [(b"x-request-deadline-ms", b"2000")]
+        await reader.ask()
+        return (await service.send("GET", "/metrics")).text
+
+    metrics = run(stall())
+    (span,) = service.finished("POST /v1/answers")
+    assert span.attributes["rag.stream.completed"] is False
+    assert span.attributes["rag.outcome"] == "error"
+    assert span.attributes["error.type"] == "deadline_exceeded"
+    assert 'rag_streams_total{ending="error"} 1.0' in metrics
+    assert 'outcome="full"' not in metrics
 
 
 def test_draining_lets_what_is_in_time_finish(run, make_service):
