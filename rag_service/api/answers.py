@@ -211,6 +211,7 @@ class Answers:
     def _note_failure(self, error: BaseException, outcome: Outcome, span: Span) -> None:
         fail(span, error)
         span.set_attribute(names.OUTCOME, outcome)
+        span.set_attribute(names.RUNG, "")  # the rung that the answer had begun on was not its end
         self._metrics.answered(outcome, "")
 
     def _ended(self, error: Exception, face: Face, span: Span) -> Response:

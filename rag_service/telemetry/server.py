@@ -12,6 +12,7 @@ from typing import Any
 
 from opentelemetry import baggage, context, trace
 from opentelemetry.baggage.propagation import W3CBaggagePropagator
+from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
@@ -69,7 +70,7 @@ class RequestSpans:
             await self._app(scope, receive, traced_send)
         except BaseException as error:
             span.set_attribute(names.ERROR_TYPE, type(error).__name__)
-            span.set_status(Status(StatusCode.ERROR))
+            _mark_failed(span)
             raise
         finally:
             context.detach(token)
@@ -107,4 +108,10 @@ class RequestSpans:
 def _describe_response(span: Span, status: int) -> None:
     span.set_attribute("http.response.status_code", status)
     if status >= 500:
+        _mark_failed(span)
+
+
+def _mark_failed(span: Span) -> None:
+    """Unless it is already, with a description that a second status would take away."""
+    if not (isinstance(span, ReadableSpan) and span.status.status_code is StatusCode.ERROR):
         span.set_status(Status(StatusCode.ERROR))

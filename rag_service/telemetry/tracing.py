@@ -9,6 +9,7 @@ streamed chunk, one named `POST`) that stand for no segment.
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
@@ -37,7 +38,11 @@ from rag_service.telemetry.export import CountedSpans, SpanCounts
 _QUEUE = 65_536
 _BATCH = 2_048
 _DELAY_MS = 500.0
-_EXPORT_TIMEOUT_S = 3.0
+EXPORT_TIMEOUT_S = 3.0
+#: Longer than one export may take, or the last batch would be given up while it is still sent.
+SHUTDOWN_S = EXPORT_TIMEOUT_S + 1.0
+
+_log = logging.getLogger("rag_service.telemetry")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +57,7 @@ class Exporters:
         """OTLP over HTTP when `OTEL_EXPORTER_OTLP_ENDPOINT` is set, else no export."""
         if not os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
             return cls(None, None)
-        return cls(OTLPSpanExporter(timeout=_EXPORT_TIMEOUT_S), OTLPLogExporter(timeout=_EXPORT_TIMEOUT_S))
+        return cls(OTLPSpanExporter(timeout=EXPORT_TIMEOUT_S), OTLPLogExporter(timeout=EXPORT_TIMEOUT_S))
 
 
 class Telemetry:
@@ -119,7 +124,7 @@ class Telemetry:
         return self._traces.force_flush() and self._logs.force_flush()
 
     def shutdown(self, limit_s: float) -> bool:
-        """Flush and close within `limit_s`; False when the receiver did not take everything in time."""
+        """Flush and close within `limit_s`; False, and a warning, when not everything was taken in time."""
 
         def close() -> None:
             self._traces.shutdown()
@@ -128,7 +133,13 @@ class Telemetry:
         worker = threading.Thread(target=close, name="telemetry-shutdown", daemon=True)
         worker.start()
         worker.join(limit_s)
-        return not worker.is_alive()
+        if not worker.is_alive():
+            return True
+        counts = self.span_counts()
+        lost = counts.ended - counts.exported
+        message = "telemetry was not taken within %g s; %d of %d spans are lost"
+        _log.warning(message, limit_s, lost, counts.ended)
+        return False
 
 
 def fail(span: Span, error: BaseException) -> None:

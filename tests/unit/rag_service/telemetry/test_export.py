@@ -10,6 +10,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from rag_service.telemetry.export import CountedSpans, SpanCounts
+from rag_service.telemetry.tracing import EXPORT_TIMEOUT_S, SHUTDOWN_S, Exporters, Telemetry
 
 
 class Blocked(SpanExporter):
@@ -92,6 +93,28 @@ def test_a_receiver_that_is_down_is_counted():
         end(provider, 5)
         spans.force_flush()
         assert spans.counts() == SpanCounts(ended=5, exported=0, failed=5, dropped=0)
+
+
+def test_a_shutdown_that_comes_too_soon_says_what_is_lost(caplog):
+    """A receiver that hangs: the process ends all the same, and the log has the number."""
+    receiver = Blocked()
+    telemetry = Telemetry(Exporters(receiver, None))
+    for n in range(7):
+        telemetry.tracer.start_span(f"span {n}").end()
+    assert not telemetry.shutdown(limit_s=0.05)
+    assert "7 of 7 spans are lost" in caplog.text
+    receiver.go.set()
+
+
+def test_a_shutdown_waits_for_an_export(caplog):
+    """The control: nothing is lost, nothing is said; the service waits longer than one export may take."""
+    receiver = InMemorySpanExporter()
+    telemetry = Telemetry(Exporters(receiver, None))
+    telemetry.tracer.start_span("span").end()
+    assert telemetry.shutdown(limit_s=SHUTDOWN_S)
+    assert caplog.text == ""
+    assert len(receiver.get_finished_spans()) == 1
+    assert SHUTDOWN_S > EXPORT_TIMEOUT_S
 
 
 def test_the_flush_answer_and_the_metrics_say_it(run, make_service):

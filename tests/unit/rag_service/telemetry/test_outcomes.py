@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
+from opentelemetry.trace import StatusCode
 
 REFUSED = httpx.ConnectError("refused")
 CHAT = "/v1/chat/completions"
@@ -84,11 +85,11 @@ ENDINGS = [
         settings={"resilience": "off"},
     ),
     Ending(
-        "error_after_it_in_a_stream", "error", rung="full", answer=[token("Hello "), ending("abort")],
+        "error_after_it_in_a_stream", "error", answer=[token("Hello "), ending("abort")],
         error_type="llm_aborted", stream=True,
     ),
     Ending(
-        "error_after_it_in_json", "error", rung="full", answer=[token("Hello "), ending("abort")],
+        "error_after_it_in_json", "error", answer=[token("Hello "), ending("abort")],
         status=502, error_type="llm_aborted", stream=False,
     ),
     Ending(
@@ -105,16 +106,12 @@ ENDINGS = [
         headers={"x-request-deadline-ms": "1000"},
     ),
     Ending(
-        "deadline_after_it", "error", rung="full", answer=[token("Hello "), 2.5, token("late")],
+        "deadline_after_it", "error", answer=[token("Hello "), 2.5, token("late")],
         headers={"x-request-deadline-ms": "1000"}, error_type="deadline_exceeded", stream=True,
     ),
     Ending(
-        "deadline_after_it_in_json", "error", rung="full", answer=[token("Hello "), 2.5, token("late")],
+        "deadline_after_it_in_json", "error", answer=[token("Hello "), 2.5, token("late")],
         headers={"x-request-deadline-ms": "1000"}, status=504, error_type="deadline_exceeded", stream=False,
-    ),
-    Ending(
-        "brief", "degraded", rung="brief", reason="pressure", segments=("request",), completed=True,
-        settings={"admission": {"max_in_flight": 1}},
     ),
     Ending("bad_request", "error", question="", status=0, error_type=""),
 ]  # fmt: skip
@@ -210,6 +207,34 @@ def test_a_request_that_is_not_admitted(run, make_service):
     assert refused["error.type"] == "overloaded"
     assert refused["http.response.status_code"] == 503
     assert len(service.finished("context")) == 1
+
+
+def test_an_answer_under_pressure(run, make_service):
+    """The second of two that are allowed says that it was made brief; the first, alone, was not."""
+    service = make_service(admission={"max_in_flight": 2})
+    service.up.answer = [0.5, token("Hello"), ending("stop")]
+
+    async def two():
+        return await asyncio.gather(*(service.ask(criticality="critical") for _ in range(2)))
+
+    run(two())
+    full, brief = (dict(span.attributes) for span in service.finished("POST /v1/answers"))
+    assert (full["rag.outcome"], full["rag.degradation.rung"]) == ("full", "full")
+    assert (brief["rag.outcome"], brief["rag.degradation.rung"]) == ("degraded", "brief")
+    assert brief["rag.degraded.reason"] == "pressure"
+    assert brief["rag.degraded.segments"] == ("request",)
+    assert brief["rag.stream.completed"] is True
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_failed_request_keeps_its_description(run, make_service, stream):
+    """Which status the response had does not take away what the span says about the failure."""
+    service = make_service()
+    service.up.answer = [token("Hello "), ending("abort")]
+    run(service.ask(stream=stream))
+    (span,) = service.finished("POST /v1/answers")
+    assert span.status.status_code is StatusCode.ERROR
+    assert "finish_reason is 'abort'" in span.status.description
 
 
 def test_a_kept_answer(run, make_service):
