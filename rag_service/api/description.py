@@ -43,7 +43,8 @@ _HEAD = {
     "trace_id": _TRACE_ID,
 }
 _ENDING = {"outcome": _OUTCOME, "degraded": _DEGRADED, "trace_id": _TRACE_ID}
-_ANSWER = _object({"answer": _TEXT} | _HEAD | {"timings_ms": _TIMINGS})
+_FINISH_REASON = {"enum": ["stop", "length"]}
+_ANSWER = _object({"answer": _TEXT} | _HEAD | {"finish_reason": _FINISH_REASON, "timings_ms": _TIMINGS})
 _MISTAKE = _object({"field": _TEXT, "value": _TEXT, "message": _TEXT})
 _ERROR = _object({"error": _object({"code": _TEXT, "message": _TEXT}, {"fields": _list(_MISTAKE)})} | _ENDING)
 _PLAIN_ERROR = _object({"error": _object({"code": _TEXT, "message": _TEXT})})
@@ -76,7 +77,7 @@ _COMPLETION = _object(
                         {"role": {"const": "assistant"}, "content": _TEXT, "refusal": {"type": "null"}}
                     ),
                     "logprobs": {"type": "null"},
-                    "finish_reason": {"enum": ["stop", "length"]},
+                    "finish_reason": _FINISH_REASON,
                 }
             )
         ),

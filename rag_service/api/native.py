@@ -20,7 +20,11 @@ class NativeExchange:
     criticality: Criticality
 
     def whole(self, told: Told, text: str) -> dict[str, Any]:
-        return {"answer": text} | told.head() | {"timings_ms": told.answer.timings.total()}
+        ending = {
+            "finish_reason": told.answer.tokens.finish_reason,
+            "timings_ms": told.answer.timings.total(),
+        }
+        return {"answer": text} | told.head() | ending
 
     def frames(self, told: Told) -> Frames:
         def done() -> dict[str, Any]:
