@@ -254,7 +254,14 @@ class Pipeline:
             return tokens
         cited = tuple(Citation(one.id, one.title, one.score) for one in ground.prompt.passages)
         key = self._keeping.key(ground.question, ground.stamp)
-        return Recorded(tokens, partial(_keep, self._keeping.cache, key, ground.embedding, cited))
+        return Recorded(tokens, partial(self._keep, self._keeping.cache, key, ground.embedding, cited))
+
+    def _keep(
+        self, cache: AnswerCache, key: Key, embedding: Embedding, cited: tuple[Citation, ...], text: str
+    ) -> None:
+        """Unless the corpus was replaced meanwhile: it would push out all that was kept of the new one."""
+        if key.stamp == self._retriever.stamp:
+            cache.keep(key, embedding.vector, KeptAnswer(text, cited))
 
     def _stand_in(self, ground: _Ground, losses: list[Loss], timings: Timings) -> Answer:
         """The best answer that needs no model."""
@@ -271,10 +278,6 @@ class Pipeline:
             )
         text = _NOTHING_FOUND if rung.name == "nothing_found" else extract(question.text, passages)
         return Answer(rung, tuple(losses), passages, FixedText(text), timings)
-
-
-def _keep(cache: AnswerCache, key: Key, embedding: Embedding, cited: tuple[Citation, ...], text: str) -> None:
-    cache.keep(key, embedding.vector, KeptAnswer(text, cited))
 
 
 def _again(rung: Rung, kept: KeptAnswer, losses: list[Loss], timings: Timings) -> Answer:

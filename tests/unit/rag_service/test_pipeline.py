@@ -122,6 +122,27 @@ class TestKeptAnswers:
         assert again.headers["x-rag-rung"] == "exact_cache"
         assert other.status_code == 503
 
+    def test_an_answer_that_ends_after_a_swap_of_the_corpus_is_not_kept(self, run, make_service):
+        """It would push out every answer that was already kept of the new one."""
+        service = make_service()
+        live = service.app.state.live
+
+        async def swapped():
+            service.up.answer = [token("Old "), 1.0, token("answer"), ending("stop")]
+            late = asyncio.ensure_future(service.ask("close a socket"))
+            await asyncio.sleep(0.5)
+            live.current = Corpus.of(Documents(live.current.documents.all, "new"))
+            service.up.stamp = "new"
+            service.up.answer = [token("New answer"), ending("stop")]
+            assert (await service.ask()).json()["outcome"] == "full"
+            assert (await late).json()["answer"] == "Old answer"
+            service.up.answer = REFUSED
+            return await service.ask(), await service.ask("close a socket")
+
+        again, late_again = run(swapped())
+        assert (again.headers["x-rag-rung"], again.json()["answer"]) == ("exact_cache", "New answer")
+        assert late_again.headers["x-rag-rung"] == "extractive"
+
     def test_a_healthy_model_is_always_asked(self, run, make_service):
         """In front of it a cache would hide what an experiment measures."""
         service = make_service()
@@ -195,6 +216,17 @@ class TestKeptAnswers:
         assert run(both()).headers["x-rag-rung"] == "extractive"
 
 
+@pytest.mark.parametrize("reason", ["stop", "length"])
+def test_a_json_answer_says_whether_it_was_cut(run, make_service, reason):
+    """One that ended at its most tokens looks whole otherwise; a stand-in is whole."""
+    service = make_service()
+    service.up.answer = [token("Hello"), ending(reason)]
+    body = run(service.ask()).json()
+    assert (body["outcome"], body["finish_reason"]) == ("full", reason)
+    service.up.answer = REFUSED
+    assert run(service.ask("close the socket")).json()["finish_reason"] == "stop"
+
+
 class TestPressure:
     """Above a share of the limit answers are made shorter, and say so, before any is refused."""
 
@@ -219,9 +251,17 @@ class TestPressure:
 
     def test_a_brief_answer_draws_on_fewer_documents(self, run, make_service):
         """Two by default of the four that a full one has; here one of two."""
-        service = make_service(admission={"max_in_flight": 1}, context={"brief_documents": 1})
-        body = run(service.ask(criticality="critical")).json()
-        assert (body["rung"], len(body["citations"])) == ("brief", 1)
+        service = make_service(admission={"max_in_flight": 2}, context={"brief_documents": 1})
+        service.up.answer = [0.5, token("Hello"), ending("stop")]
+
+        async def two():
+            return await asyncio.gather(*(service.ask(criticality="critical") for _ in range(2)))
+
+        bodies = [response.json() for response in run(two())]
+        assert sorted((body["rung"], len(body["citations"])) for body in bodies) == [
+            ("brief", 1),
+            ("full", 2),
+        ]
 
     def test_a_refusal_names_its_rung_too(self, run, make_service):
         """In header and span, with a `Retry-After` that differs from caller to caller."""
