@@ -32,12 +32,16 @@ from rag_service.resilience.stream import Usage
 
 WallClock = Callable[[], float]
 _MOST_MESSAGES = 256
+_MOST_BIASES = 1024
+#: Of the parts of one message, tool calls, stop sequences and the like.
+_MOST_ITEMS = 256
 _DONE = b"data: [DONE]\n\n"
 _QUESTION: TypeAdapter[str] = TypeAdapter(QuestionText)
 
 _Number = Annotated[float, Field(allow_inf_nan=False)]
 _Text = Annotated[str, StringConstraints(max_length=32 * 1024)]
 _Tag = Annotated[str, StringConstraints(max_length=256)]
+_Bounded = Field(max_length=_MOST_ITEMS)
 
 
 class _Model(BaseModel):
@@ -55,10 +59,10 @@ class Message(_Model):
     """One turn of the conversation."""
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: _Text | list[TextPart] | None = None
+    content: _Text | Annotated[list[TextPart], _Bounded] | None = None
     name: _Tag | None = None
     refusal: _Text | None = None
-    tool_calls: list[dict[str, Any]] | None = None
+    tool_calls: Annotated[list[dict[str, Any]], _Bounded] | None = None
     tool_call_id: _Tag | None = None
 
     def text(self) -> str:
@@ -109,9 +113,9 @@ class ChatRequest(_Model):
     frequency_penalty: _Number | None = None
     max_tokens: Annotated[int, Field(ge=1), Integral] | None = None
     max_completion_tokens: Annotated[int, Field(ge=1), Integral] | None = None
-    stop: _Tag | list[_Tag] | None = None
+    stop: _Tag | Annotated[list[_Tag], _Bounded] | None = None
     seed: Annotated[int, Integral] | None = None
-    logit_bias: dict[str, _Number] | None = None
+    logit_bias: Annotated[dict[str, _Number], Field(max_length=_MOST_BIASES)] | None = None
     top_logprobs: Literal[0] | None = None
     parallel_tool_calls: bool | None = None
     reasoning_effort: _Tag | None = None
@@ -121,7 +125,7 @@ class ChatRequest(_Model):
     prompt_cache_key: _Tag | None = None
     service_tier: _Tag | None = None
     store: bool | None = None
-    metadata: dict[str, str] | None = None
+    metadata: Annotated[dict[str, str], _Bounded] | None = None
 
 
 class ChatFrames:

@@ -241,6 +241,23 @@ def test_the_models_are_listed(run, make_service):
     assert run(listed()) == [MODEL]
 
 
+@pytest.mark.parametrize(
+    ("field", "most", "value"),
+    [
+        ("stop", 256, lambda n: ["x"] * n),
+        ("metadata", 256, lambda n: {str(one): "x" for one in range(n)}),
+        ("logit_bias", 1024, lambda n: {str(one): 1 for one in range(n)}),
+    ],
+)
+def test_lists_have_a_length(run, make_service, field, most, value):
+    """What is accepted without effect is bounded too."""
+    service = make_service()
+    assert run(raw(service, **{field: value(most)})).status_code == 200
+    refused = run(raw(service, **{field: value(most + 1)}))
+    assert refused.status_code == 400
+    assert refused.json()["error"]["param"].startswith(field)
+
+
 def test_both_faces_share_one_admission(run, make_service):
     """A chat completion takes the place that an answer would have had."""
     service = make_service(admission={"max_in_flight": 1})

@@ -12,6 +12,17 @@ from pydantic import BaseModel
 from rag_service.api.schema import BadRequest, parse_as, parse_body, parse_deadline_s
 
 
+@pytest.mark.parametrize(("wrong", "told"), [(3, 3), (150, 20), (5000, 1)])
+def test_thousands_of_mistakes_are_counted_not_listed(wrong, told):
+    """Each that is read costs the event loop, and one body holds thousands."""
+    body = {"question": "x"} | {f"k{n}": 1 for n in range(wrong)}
+    with pytest.raises(BadRequest) as refused:
+        parse_body(json.dumps(body).encode())
+    mistakes = refused.value.mistakes
+    assert (refused.value.status, len(mistakes)) == (422, told)
+    assert (mistakes[0].value == "5000 mistakes") is (wrong == 5000)
+
+
 def test_a_plain_question_is_enough():
     """Everything else has a default."""
     asked = parse_body(b'{"question": "  What is a Path? "}')
