@@ -47,6 +47,13 @@ class GpuSearcher(Searcher):
         self._turn = threading.Lock()
 
     def search(self, queries: Vectors, k: int, alive: npt.NDArray[np.uint8] | None) -> Nearest:
+        found = self._found_here(queries, k, alive)
+        if found is None or self._misses(found.rows, k, alive).any():
+            return super().search(queries, k, alive)
+        return found
+
+    def _found_here(self, queries: Vectors, k: int, alive: npt.NDArray[np.uint8] | None) -> Nearest | None:
+        """What the GPU finds; None when so many rows are dead that it could not skip them all."""
         if alive is None:
             with self._turn:
                 return Nearest(*self._copy.search(queries, k))
@@ -54,13 +61,10 @@ class GpuSearcher(Searcher):
         dead = len(self) - int(bits.sum())
         wanted = min(k + dead, len(self))
         if wanted > _MOST_FOUND:
-            return super().search(queries, k, alive)
+            return None
         with self._turn:
             scores, rows = self._copy.search(queries, wanted)
         kept = (rows >= 0) & bits[rows]
         scores, rows = np.where(kept, scores, -np.inf), np.where(kept, rows, -1)
         best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-        found = Nearest(np.take_along_axis(scores, best, 1), np.take_along_axis(rows, best, 1))
-        if self._misses(found.rows, k, alive).any():
-            return super().search(queries, k, alive)
-        return found
+        return Nearest(np.take_along_axis(scores, best, 1), np.take_along_axis(rows, best, 1))

@@ -90,6 +90,7 @@ def test_documents_of_one_ingest_never_meet_vectors_of_the_next(
     read_index = faiss.read_index
 
     def replaced_just_before(*arguments: object) -> object:
+        monkeypatch.setattr("rag_service.vector_db.base.faiss.read_index", read_index)
         index_dir.rename(index_dir.with_name("before"))
         make_index(index_dir, "abd")
         return read_index(*arguments)

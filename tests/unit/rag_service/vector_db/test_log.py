@@ -113,7 +113,7 @@ def test_a_resumed_log_goes_on_where_the_whole_records_end(tmp_path: Path) -> No
     assert [record.payload for record in read_log(path).records] == [*PAYLOADS[:-1], b"again", b"and more"]
 
 
-@pytest.mark.parametrize("torn", [b"", b"half of a record"])
+@pytest.mark.parametrize("torn", [b"", b"half a record"])
 def test_what_a_resumed_log_holds_is_put_on_the_disk_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, torn: bytes
 ) -> None:
