@@ -30,8 +30,11 @@ def main() -> int:
         print(f"rag_service: the settings are wrong\n{error}", file=sys.stderr)
         return EXIT_SETTINGS
 
+    from rag_service import open_files
     from rag_service.segments.embedder import ModelThread
 
+    if warning := open_files.allow(settings.open_files):
+        print(f"rag_service: {warning}", file=sys.stderr)
     model = ModelThread()
     model.start()
 

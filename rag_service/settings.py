@@ -18,6 +18,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX = "RAG_"
 
+#: Libraries, the index, the event loop, telemetry.
+_SPARE_FILES = 64
+
 Seconds = Annotated[float, Field(gt=0.0, le=300.0)]
 Count = Annotated[int, Field(ge=1, le=100_000)]
 Ratio = Annotated[float, Field(gt=0.0, le=1.0)]
@@ -155,6 +158,12 @@ class Settings(BaseSettings):
     def protected(self) -> bool:
         return self.resilience == "on"
 
+    @property
+    def open_files(self) -> int:
+        """The most descriptors that callers and both pools may take, and some to spare."""
+        pools = 2 * (self.search.max_in_flight + self.generate.max_in_flight)
+        return self.max_connections + pools + _SPARE_FILES
+
     @model_validator(mode="after")
     def _fallback_is_reachable(self) -> Self:
         worst_s = (
@@ -168,6 +177,11 @@ class Settings(BaseSettings):
                 f"embed, search and first-token limits with their retries and fallback_reserve_s add up to "
                 f"{worst_s:.2f} s, but deadline_s is {self.deadline_s:.2f} s, so a fallback could be late; "
                 f"lower attempt limits or raise RAG_DEADLINE_S"
+            )
+        if self.embed.linger_s >= self.embed.attempt_s:
+            raise ValueError(
+                f"embed.linger_s {self.embed.linger_s:g} is not below embed.attempt_s "
+                f"{self.embed.attempt_s:g}, so every embedding would be late; lower it"
             )
         if self.search.hedge_after_s >= self.search.attempt_s:
             raise ValueError(

@@ -63,6 +63,15 @@ def test_limits_that_leave_a_fallback_no_time_are_refused(monkeypatch):
     assert load().deadline_s == 12.0
 
 
+def test_a_batch_that_waits_longer_than_embedding_may_take_is_refused(monkeypatch):
+    """Every embedding would be late, and each answer would lose its vector leg."""
+    monkeypatch.setenv("RAG_EMBED__LINGER_S", "0.5")
+    with pytest.raises(SettingsError, match=r"embed\.linger_s 0\.5 is not below embed\.attempt_s 0\.5"):
+        load()
+    monkeypatch.setenv("RAG_EMBED__LINGER_S", "0.49")
+    assert load().embed.linger_s == 0.49
+
+
 @pytest.mark.parametrize("value", ["nan", "inf", "-1", "0"])
 def test_a_duration_is_a_positive_finite_number(monkeypatch, value):
     """A limit of nan or inf would never fire."""
