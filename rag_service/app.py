@@ -47,7 +47,7 @@ from rag_service.telemetry.lag import LoopLag
 from rag_service.telemetry.metrics import Metrics
 from rag_service.telemetry.segments import SegmentMetrics
 from rag_service.telemetry.server import RequestSpans
-from rag_service.telemetry.tracing import Exporters, Telemetry
+from rag_service.telemetry.tracing import SHUTDOWN_S, Exporters, Telemetry
 
 #: The tutorial service (resilience off) has one timeout, everywhere.
 _OFF_TIMEOUT_S = 30.0
@@ -249,7 +249,8 @@ class _Builder:
 
     def admission(self) -> Admission:
         chosen = self.settings.admission
-        policy = AdmissionPolicy(chosen.max_wait_s, chosen.brief_above, chosen.retry_after_s)
+        slow_s = min(self.settings.breaker.slow_first_token_s, self.settings.generate.first_token_s)
+        policy = AdmissionPolicy(chosen.max_wait_s, chosen.brief_above, chosen.retry_after_s, slow_s)
         limiter = self._limiter(chosen.limiter, chosen.max_in_flight) if self.on else None
         return Admission(
             limiter, policy, model_limit=self.model_limit, clock=time.monotonic, rng=random.Random()
@@ -317,7 +318,7 @@ def create_app(settings: Settings, parts: Parts) -> FastAPI:
         watching.cancel()
         for client in builder.clients:
             await client.aclose()
-        telemetry.shutdown(limit_s=2.0)
+        telemetry.shutdown(limit_s=SHUTDOWN_S)
 
     # No pages of documentation: they would load scripts from elsewhere. docs/reference/api.md is the page.
     app = FastAPI(title="ragquake reference RAG service", lifespan=lifespan, docs_url=None, redoc_url=None)

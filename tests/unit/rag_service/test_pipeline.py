@@ -263,6 +263,19 @@ class TestPressure:
             ("full", 2),
         ]
 
+    @pytest.mark.parametrize(("slow_s", "limit"), [(1.5, 20.0), (1e-6, 18.0)])
+    def test_an_impatient_caller_does_not_shrink_the_limit(self, run, make_service, slow_s, limit):
+        """Admission's clock stands nearly still here: the answer was given up early unless that is late too."""
+        service = make_service(admission={"limiter": "aimd"}, breaker={"slow_first_token_s": slow_s})
+        service.up.answer = [5.0, token("late"), ending("stop")]
+
+        async def look():
+            answered = await service.ask(headers={"x-request-deadline-ms": "1000"})
+            assert answered.headers["x-rag-rung"] == "extractive"
+            return (await service.send("GET", "/metrics")).text
+
+        assert f"rag_admission_limit {limit}" in run(look())
+
     def test_a_refusal_names_its_rung_too(self, run, make_service):
         """In header and span, with a `Retry-After` that differs from caller to caller."""
         service = make_service(admission={"max_in_flight": 2})
