@@ -265,7 +265,7 @@ class TestPressure:
 
     @pytest.mark.parametrize(("slow_s", "limit"), [(1.5, 20.0), (1e-6, 18.0)])
     def test_an_impatient_caller_does_not_shrink_the_limit(self, run, make_service, slow_s, limit):
-        """Admission's clock stands nearly still here: the answer was given up early unless that is late too."""
+        """Its clock stands nearly still here: given up early, unless a millionth of a second is slow."""
         service = make_service(admission={"limiter": "aimd"}, breaker={"slow_first_token_s": slow_s})
         service.up.answer = [5.0, token("late"), ending("stop")]
 
