@@ -2,8 +2,9 @@
 
 Good is an answer that a user could use: whole, its first token and its end within the limits counted from
 when the question was due, full or degraded and saying so. Refusals, errors, cut streams and late answers are
-not. The peak is the best goodput of all levels; what is left of it at ten times capacity is the figure that
-matters.
+not. An extract that no model was asked for is good, too, but costs next to nothing: so the answers that the
+model made are counted by themselves, capacity is theirs alone, and each of the two figures has its own peak.
+What is left of the peaks at ten times capacity is what matters.
 """
 
 from __future__ import annotations
@@ -17,10 +18,14 @@ import psutil
 from bench.generator import Load, load
 from bench.load import Exchange
 from bench.processes import Running
+from rag_service.degradation import CACHE_HITS, LADDER, Need
 
 Say = Callable[[str], None]
 _IDLE_LIMIT_S = 15.0
 _IDLE_CPU_PERCENT = 15.0
+#: Rungs whose words are the model's; a service that names no rung has no other answers.
+MODEL_RUNGS = frozenset({""} | {rung.name for rung in LADDER if Need.LLM in rung.needs})
+CACHE_RUNGS = frozenset(CACHE_HITS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,31 @@ class Limits:
         )
 
 
+def from_model(exchange: Exchange) -> bool:
+    """Whether the model made this answer."""
+    return exchange.rung in MODEL_RUNGS
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """What the good answers were, other than full: as shares of all good ones."""
+
+    brief: float
+    lexical: float
+    extract: float
+    cached: float
+
+    @classmethod
+    def of(cls, good: Sequence[Exchange]) -> Shares:
+        def share(rungs: frozenset[str]) -> float:
+            return sum(exchange.rung in rungs for exchange in good) / max(1, len(good))
+
+        extracts = frozenset(rung.name for rung in LADDER) - MODEL_RUNGS - CACHE_RUNGS
+        return cls(
+            share(frozenset({"brief"})), share(frozenset({"lexical"})), share(extracts), share(CACHE_RUNGS)
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Level:
     """One service at one multiple of capacity."""
@@ -50,7 +80,8 @@ class Level:
     multiple: float
     offered_per_s: float
     goodput_per_s: float
-    degraded_ratio: float
+    from_model_per_s: float
+    shares: Shares
     refused_ratio: float
     late_or_failed_ratio: float
     first_token_p95_s: float | None
@@ -82,12 +113,12 @@ class Peer:
 def find_capacity(
     peer: Peer, questions: Sequence[str], limits: Limits, *, callers: Sequence[int], seconds: float, say: Say
 ) -> float:
-    """Good answers a second at the number of callers, each waiting for its answer, that gets the most."""
+    """The model's good answers a second at the number of waiting callers that gets the most."""
     best = 0.0
     for number in callers:
         say(f"capacity: {number} callers")
         done = _ask(peer, questions, limits, callers=number, seconds=seconds)
-        good = sum(limits.good(exchange) for exchange in done.exchanges)
+        good = sum(limits.good(exchange) and from_model(exchange) for exchange in done.exchanges)
         best = max(best, good / done.wall_s)
         _wait_until_idle(peer)
     return best
@@ -111,7 +142,8 @@ def measure_level(
         multiple,
         offered_per_s=offered,
         goodput_per_s=len(good) / seconds,
-        degraded_ratio=sum(exchange.outcome not in ("", "full") for exchange in good) / max(1, len(good)),
+        from_model_per_s=sum(map(from_model, good)) / seconds,
+        shares=Shares.of(good),
         refused_ratio=refused / count,
         late_or_failed_ratio=(count - len(good) - refused) / count,
         first_token_p95_s=firsts[int(len(firsts) * 0.95)] if firsts else None,
@@ -125,7 +157,7 @@ def measure_level(
 
 def _ask(peer: Peer, questions: Sequence[str], limits: Limits, **options: object) -> Load:
     url = peer.running.url + "/v1/answers"
-    return load(url, questions, stream=True, give_up_s=limits.total_s, **options)
+    return load(url, questions, stream=True, give_up_s=limits.total_s, deadline_s=limits.total_s, **options)
 
 
 def _wait_until_idle(peer: Peer) -> None:

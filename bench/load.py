@@ -32,6 +32,7 @@ class Exchange:
     lag_s: float = 0.0
     status: int = 0
     outcome: str = ""
+    rung: str = ""
     first_s: float | None = None
     total_s: float | None = None
     tokens: int = 0
@@ -49,13 +50,14 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where and how to ask."""
+    """Where and how to ask. The service is told `deadline_s`; unannounced, users leave after `give_up_s`."""
 
     host: str
     port: int
     path: str
     stream: bool
     give_up_s: float
+    deadline_s: float
 
 
 class Connection(asyncio.Protocol):
@@ -84,8 +86,12 @@ class Connection(asyncio.Protocol):
         self._parser.feed_data(data)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._exchange and name.lower() == b"x-rag-outcome":
+        if self._exchange is None:
+            return
+        if name.lower() == b"x-rag-outcome":
             self._exchange.outcome = value.decode("latin-1")
+        elif name.lower() == b"x-rag-rung":
+            self._exchange.rung = value.decode("latin-1")
 
     def on_body(self, body: bytes) -> None:
         exchange = self._exchange
@@ -159,7 +165,7 @@ class Client:
         body = json.dumps({"question": self.rng.choice(self.questions), "stream": target.stream}).encode()
         head = (
             f"POST {target.path} HTTP/1.1\r\nhost: {target.host}:{target.port}\r\n"
-            f"content-type: application/json\r\nx-request-deadline-ms: {int(target.give_up_s * 1000)}\r\n"
+            f"content-type: application/json\r\nx-request-deadline-ms: {int(target.deadline_s * 1000)}\r\n"
             f"content-length: {len(body)}\r\n\r\n"
         )
         return head.encode() + body
@@ -191,10 +197,12 @@ class Client:
 
 async def _run(options: argparse.Namespace, questions: list[str]) -> Report:
     url = urlsplit(options.url)
-    target = Target(url.hostname or "", url.port or 80, url.path, options.stream, options.give_up_s)
+    target = Target(
+        url.hostname or "", url.port or 80, url.path, options.stream, options.give_up_s, options.deadline_s
+    )
     client = Client(target, questions, random.Random(options.seed))
     started, cpu_before = time.perf_counter(), time.process_time()
-    if options.rate:
+    if options.rate is not None:
         await client.open_loop(options.rate, options.seconds)
     else:
         await client.closed_loop(options.callers, options.seconds, options.answers)
@@ -209,9 +217,14 @@ def main() -> None:
     parser.add_argument("--seconds", type=float)
     parser.add_argument("--answers", type=int, help="closed loop: how many in all")
     parser.add_argument("--stream", action="store_true")
-    parser.add_argument("--give-up-s", type=float, default=10.0)
+    parser.add_argument("--give-up-s", type=float, default=10.0, help="when the user hangs up")
+    parser.add_argument(
+        "--deadline-s", type=float, default=10.0, help="the patience that the service is told"
+    )
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
+    if options.rate is not None and options.rate <= 0.0:
+        parser.error(f"--rate {options.rate:g} is not above 0 arrivals a second")
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     questions = json.load(sys.stdin)

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from bench.cost import LONG_TOKENS, PLAIN_TOKENS, Cost
 from bench.generator import MOST_CPU_RATIO, MOST_LAG_S
-from bench.goodput import Level, Limits
+from bench.goodput import Level, Limits, Shares
 
 Say = Callable[[str], None]
 AIM_PLAIN_MS = 4.0
@@ -77,7 +77,8 @@ def levels(console: Console, measured: Sequence[Level], capacity: float, limits:
         "offered",
         "per s",
         "goodput per s",
-        "degraded, said so",
+        "from the model per s",
+        "brief / lexical / extract / cached",
         "refused",
         "late or failed",
         "first token p95 (s)",
@@ -92,7 +93,8 @@ def levels(console: Console, measured: Sequence[Level], capacity: float, limits:
             f"{level.multiple:g}×",
             f"{level.offered_per_s:.0f}",
             f"{level.goodput_per_s:.1f}",
-            f"{level.degraded_ratio:.0%}",
+            f"{level.from_model_per_s:.1f}",
+            _split(level.shares),
             f"{level.refused_ratio:.0%}",
             f"{level.late_or_failed_ratio:.0%}",
             "-" if level.first_token_p95_s is None else f"{level.first_token_p95_s:.2f}",
@@ -105,16 +107,24 @@ def levels(console: Console, measured: Sequence[Level], capacity: float, limits:
     console.print(
         f"good: whole, first token within {limits.first_token_s:g} s and all of it within "
         f"{limits.total_s:g} s of when the question was due, full or degraded and saying so; users leave "
-        f"after {limits.total_s:g} s. A level is untrustworthy when the generator took over "
+        f"after {limits.total_s:g} s. From the model: those of them that are no extract and from no cache; "
+        f"capacity counts only these. A level is untrustworthy when the generator took over "
         f"{MOST_CPU_RATIO:.0%} of a core or sent over {MOST_LAG_S * 1000:.0f} ms late at p99."
     )
     for name in dict.fromkeys(level.service for level in measured):
         own = [level for level in measured if level.service == name]
-        peak = max(level.goodput_per_s for level in own)
         last = max(own, key=lambda level: level.multiple)
-        kept = last.goodput_per_s / peak if peak else 0.0
-        console.print(
-            f"goodput, {name}: {last.goodput_per_s:.1f} answers/s at {last.multiple:g}×, "
-            f"{kept:.0%} of its peak of {peak:.1f}"
-            + (f" (aim ≥ {AIM_KEPT_RATIO:.0%})" if name == "resilience on" else "")
-        )
+        kept = _of_peak(last.goodput_per_s, [level.goodput_per_s for level in own])
+        aim = f" (aim ≥ {AIM_KEPT_RATIO:.0%})" if name == "resilience on" else ""
+        made = _of_peak(last.from_model_per_s, [level.from_model_per_s for level in own])
+        console.print(f"goodput, {name}, at {last.multiple:g}×: {kept}{aim}; from the model: {made}")
+
+
+def _split(shares: Shares) -> str:
+    parts = (shares.brief, shares.lexical, shares.extract, shares.cached)
+    return " / ".join(f"{share:.0%}" for share in parts)
+
+
+def _of_peak(now: float, all_levels: Sequence[float]) -> str:
+    peak = max(all_levels)
+    return f"{now:.1f} answers/s, {now / peak if peak else 0.0:.0%} of its peak of {peak:.1f}"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from bench import goodput
 from bench.generator import Load
-from bench.goodput import Limits
+from bench.goodput import Limits, Peer, Shares, find_capacity, from_model, measure_level
 from bench.load import Exchange
 
 LIMITS = Limits(first_token_s=1.5, total_s=4.0)
@@ -37,6 +38,46 @@ def test_a_whole_answer_in_time_is_good(outcome):
 def test_late_refused_failed_and_cut_answers_are_not(changes):
     """Each of them alone is enough."""
     assert not LIMITS.good(exchange(**changes))
+
+
+@pytest.mark.parametrize(
+    ("rung", "made"),
+    [
+        ("full", True),
+        ("brief", True),
+        ("lexical", True),
+        ("", True),
+        ("extractive", False),
+        ("nothing_found", False),
+        ("exact_cache", False),
+        ("semantic_cache", False),
+    ],
+)
+def test_an_extract_is_not_from_the_model(rung, made):
+    """Nor is a kept answer; a service without rungs has nothing but the model."""
+    assert from_model(exchange(rung=rung)) is made
+
+
+def test_degraded_answers_are_split_by_what_was_done_instead():
+    """Ten answers, four of them full."""
+    rungs = ["full"] * 4 + ["brief", "lexical", "lexical", "extractive", "nothing_found", "exact_cache"]
+    shares = Shares.of([exchange(rung=rung) for rung in rungs])
+    assert (shares.brief, shares.lexical, shares.extract, shares.cached) == (0.1, 0.2, 0.2, 0.1)
+
+
+def test_extracts_are_goodput_but_neither_capacity_nor_the_models(monkeypatch):
+    """Twenty extracts beside four answers of the model in two seconds: twelve a second, of which two."""
+    answered = tuple(exchange(rung=rung) for rung in ["full"] * 4 + ["extractive"] * 20)
+    monkeypatch.setattr(goodput, "load", lambda *_, **__: Load(answered, wall_s=2.0, cpu_s=0.1))
+    monkeypatch.setattr(goodput, "_wait_until_idle", lambda _: None)
+
+    class Running:
+        name, url = "resilience on", "http://nobody"
+
+    peer = Peer(Running(), observed=False)
+    assert find_capacity(peer, ["?"], LIMITS, callers=(8,), seconds=2.0, say=str) == 2.0
+    level = measure_level(peer, ["?"], LIMITS, multiple=10.0, capacity=2.0, seconds=2.0)
+    assert (level.goodput_per_s, level.from_model_per_s) == (12.0, 2.0)
 
 
 @pytest.mark.parametrize(

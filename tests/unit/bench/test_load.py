@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from bench.load import Client, Target
+from bench.load import Client, Target, main
 
 STREAM = b"HTTP/1.1 200 OK\r\nx-rag-outcome: full\r\ntransfer-encoding: chunked\r\n\r\n"
 
@@ -22,13 +22,15 @@ TOKEN = chunk('event: token\ndata: {"text":"a"}\n\n')
 END = b"0\r\n\r\n"
 
 
-def asked_of(answer, *, give_up_s=5.0, times=1, hold=False):
+def asked_of(answer, *, give_up_s=5.0, times=1, hold=False, heads=None):
     """The exchanges of `times` questions, one after the other, with a peer that always says `answer`."""
+    heads = [] if heads is None else heads
 
     async def peer(reader, writer):
         try:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
+                heads.append(head)
                 length = next(line for line in head.split(b"\r\n") if line.startswith(b"content-length"))
                 await reader.readexactly(int(length.split(b":")[1]))
                 writer.write(answer)
@@ -44,7 +46,7 @@ def asked_of(answer, *, give_up_s=5.0, times=1, hold=False):
     async def scene():
         server = await asyncio.start_server(peer, "127.0.0.1", 0)
         host, port = server.sockets[0].getsockname()
-        client = Client(Target(host, port, "/", True, give_up_s), ["?"], random.Random(1))
+        client = Client(Target(host, port, "/", True, give_up_s, 10.0), ["?"], random.Random(1))
         async with server:
             for _ in range(times):
                 await client.ask(time.perf_counter())
@@ -74,6 +76,30 @@ def test_a_connection_is_used_again():
     """Both answers are read, each for its own exchange."""
     answer = STREAM + TOKEN + chunk("event: done\ndata: {}\n\n") + END
     assert [found.ending for found in asked_of(answer, times=2)] == ["done", "done"]
+
+
+def test_the_rung_is_noted():
+    """It tells the model's own answers from those made without it."""
+    answer = STREAM.replace(b"full\r\n", b"degraded\r\nX-RAG-Rung: extractive\r\n")
+    (found,) = asked_of(answer + TOKEN + chunk("event: done\ndata: {}\n\n") + END)
+    assert (found.outcome, found.rung) == ("degraded", "extractive")
+
+
+def test_a_user_who_leaves_does_not_announce_it():
+    """The service is told the deadline, not when the user will hang up: else it would answer before."""
+    heads = []
+    asked_of(STREAM + TOKEN, give_up_s=0.05, hold=True, heads=heads)
+    assert b"x-request-deadline-ms: 10000\r\n" in heads[0]
+
+
+@pytest.mark.parametrize("rate", ["0", "-1"])
+def test_a_rate_of_nothing_is_refused(rate, monkeypatch, capsys):
+    """It must not pass for a closed loop, which asks as fast as it can."""
+    monkeypatch.setattr("sys.argv", ["load", "http://127.0.0.1:9/", "--rate", rate])
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert left.value.code == 2
+    assert "is not above 0" in capsys.readouterr().err
 
 
 def test_a_user_leaves_when_the_answer_takes_too_long():
