@@ -7,6 +7,7 @@ make it younger: a popular answer that is never made anew would otherwise live f
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections import OrderedDict
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from rag_service.resilience.deadline import Clock
 
 #: What an entry costs beside its text: the key, the objects, a row of the semantic index (384 × 4 bytes).
 _OVERHEAD_BYTES = 2560
+_CLOSING_MARK = re.compile(r"(?<=\w)[?!.]\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +31,13 @@ class Key:
 
     @classmethod
     def of(cls, question: str, top_k: int, stamp: str, model: str) -> Key:
-        """Spaces and the closing mark change no question, case may: `Timer` and `timer` are two names."""
+        """Spaces and the mark that closes a word change no question.
+
+        Case may: `Timer` and `timer` are two names. A mark after another sign may be what is asked about:
+        `$ or .` is not `$ or ?`.
+        """
         text = " ".join(unicodedata.normalize("NFC", question).split())
-        return cls(text.rstrip(" ?!."), top_k, stamp, model)
+        return cls(_CLOSING_MARK.sub("", text), top_k, stamp, model)
 
     def differs_only_in_words(self, other: Key) -> bool:
         return (self.top_k, self.stamp, self.model) == (other.top_k, other.stamp, other.model)

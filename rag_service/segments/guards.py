@@ -3,7 +3,8 @@
 Similarity cannot say so. MiniLM, measured (docs/explanation/degradation.md): "convert an int to a str" and
 "convert a str to an int" have 0.997, "can be caught" and "cannot be caught" 0.975, raising and lowering
 a limit 0.955; real paraphrases lie between 0.80 and 0.99. So a kept answer is given again only when nothing
-that turns a meaning differs: negations, numbers, identifiers, opposites, the order of the words both share.
+that turns a meaning differs: negations, numbers, identifiers, opposites, the order of the words both share,
+whether it is asked how, why, when or if at all.
 The guards are strict on purpose: a miss costs a worse answer that says so, a false hit is a
 wrong answer that looks right.
 """
@@ -14,6 +15,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 
 def _set_of(words: str) -> frozenset[str]:
@@ -30,10 +32,30 @@ _NUMBER_WORDS = _set_of(
     "half once twice double triple second third"
 )
 _FUNCTION_WORDS = _set_of(
-    "a an the of in on at to from into for with by as and or is are was be been being do does did can could "
+    "a an the of in on at for with by as and or is are was be been being do does did can could "
     "should would will may might must how what which who when where why i me my you your it its this that "
-    "these those there please tell some any all way best python using use"
+    "these those there please tell some any all every each way best python using use"
 )
+#: After these `to` begins an infinitive; elsewhere it is a direction.
+_BEFORE_INFINITIVE = _set_of(
+    "how way ways possible safe need needs want wants like able easy easiest hard have has try where when"
+)
+_INTO = _set_of("to into onto")
+#: Of each pair a question may have both or none; the one here and the other there are two questions.
+_ALTERNATIVES = (("to", "from"), ("and", "or"))
+_POLITE = re.compile(r"(?:(?:can|could|would|will)\s+you\s+)?(?:please\s+)?(?:(?:tell|show|help)\s+me\s+)?")
+_ASKING = {
+    "how": "how",
+    "what": "how",
+    "which": "how",
+    "why": "why",
+    "when": "when",
+    "where": "where",
+    "who": "who",
+}
+_AMOUNT = _set_of("many much long often far large big fast old")
+_WHETHER = _set_of("is are was were do does did can could should would will may might must has have am")
+_PROSE = re.compile(r"[a-z]+|[,;:]")
 #: Each line is one pair of opposites; words of one side mean the same here.
 _OPPOSITES = tuple(
     tuple(_set_of(side) for side in line.split(" | "))
@@ -76,7 +98,8 @@ encrypt encode | decrypt decode
 copy | move
 shallow | deep
 forward | backward reverse
-same equal | different unequal""".splitlines()
+same equal | different unequal
+all every each both | any some either""".splitlines()
 )
 _SWITCHED_ON = re.compile(r"\b(?:turn|switch)(?:s|ed|ing)?\s+on\b", re.IGNORECASE)
 _SUFFIXES = ("ing", "ed", "es", "s", "e")
@@ -102,7 +125,9 @@ class _Sense:
     numbers: tuple[str, ...]
     identifiers: frozenset[str]
     sides: tuple[tuple[bool, bool], ...]
+    alternatives: tuple[tuple[bool, bool], ...]
     words: tuple[str, ...]
+    asked: str
 
 
 @lru_cache(maxsize=2048)
@@ -110,6 +135,7 @@ def _sense(question: str) -> _Sense:
     negations = 0
     identifiers: set[str] = set()
     words: list[str] = []
+    before = ""
     for n, token in enumerate(_TOKEN.findall(_SWITCHED_ON.sub("enable", question))):
         low = token.lower().replace("’", "'")
         if low in _NEGATION or low.endswith("n't"):
@@ -118,7 +144,8 @@ def _sense(question: str) -> _Sense:
             identifiers.add(token)
             words.append(token)
         elif low[0].isalnum():
-            words.extend(part for part in re.split(r"[-/']", low) if part)
+            words.extend(_direction(part, before) for part in re.split(r"[-/']", low) if part)
+        before = low
     stems = frozenset(map(_stem, words))
     return _Sense(
         negations=negations,
@@ -127,8 +154,33 @@ def _sense(question: str) -> _Sense:
         ),
         identifiers=frozenset(identifiers),
         sides=tuple((bool(one & stems), bool(other & stems)) for one, other in _SIDES),
+        alternatives=tuple((one in words, other in words) for one, other in _ALTERNATIVES),
         words=tuple(_stem(word) for word in words if word not in _FUNCTION_WORDS),
+        asked=_asked(question),
     )
+
+
+def _direction(word: str, before: str) -> str:
+    """`into` is `to`, and the `to` of an infinitive is nothing: `how` stands for any word without meaning."""
+    if word == "to" and before in _BEFORE_INFINITIVE:
+        return "how"
+    return "to" if word in _INTO else word
+
+
+def _asked(question: str) -> str:
+    """What kind of answer is wanted: how (what, which), how much, why, when, where, who, or whether."""
+    text = question.lower().lstrip()
+    words = _PROSE.findall(_POLITE.sub("", text, count=1))
+    opens = True
+    for word, after in pairwise([*words, ""]):
+        if word == "how" and after in _AMOUNT:
+            return "how much"
+        if word in _ASKING:
+            return _ASKING[word]
+        if opens and {word, word.removesuffix("n")} & _WHETHER:  # `isn't` too
+            return "whether"
+        opens = word in ",;:"
+    return "how"
 
 
 def _is_identifier(token: str, *, opens: bool) -> bool:
@@ -152,9 +204,17 @@ def difference(one: str, other: str) -> str | None:
         return "identifier"
     if a.sides != b.sides or _rhyme(a, b):
         return "opposite"
+    if _alternate(a, b):
+        return "opposite"
     if _shared(a, b) != _shared(b, a):
         return "word order"
-    return None
+    return "question" if a.asked != b.asked else None
+
+
+def _alternate(a: _Sense, b: _Sense) -> bool:
+    return any(
+        {x, y} == {(True, False), (False, True)} for x, y in zip(a.alternatives, b.alternatives, strict=True)
+    )
 
 
 def _shared(one: _Sense, other: _Sense) -> list[str]:

@@ -38,6 +38,19 @@ APART = [
     ("How do I convert an int to a str?", "How do I convert a str to an int?", "word order"),
     ("Is a dict faster than a list?", "Is a list faster than a dict?", "word order"),
     ("Close a socket before shutdown?", "Shutdown a socket before close?", "word order"),
+    ("How do I convert to bytes from a str?", "How do I convert from bytes to a str?", "word order"),
+    ("How do I check if any item is true?", "How do I check if all items are true?", "opposite"),
+    ("How do I close some files?", "How do I close every file?", "opposite"),
+    ("How do I convert a dict to JSON?", "How do I convert a dict from JSON?", "opposite"),
+    ("How do I move files into a zip?", "How do I move files from a zip?", "opposite"),
+    ("How to move files into a zip?", "How to move files from a zip?", "opposite"),
+    ("How do I match a and b?", "How do I match a or b?", "opposite"),
+    ("Why do I use a lock?", "How do I use a lock?", "question"),
+    ("When do I use a lock?", "How do I use a lock?", "question"),
+    ("Is it safe to use eval?", "How do I use eval?", "question"),
+    ("In Python, is it safe to use eval?", "In Python, how do I use eval?", "question"),
+    ("Can a dict be sorted?", "How can a dict be sorted?", "question"),
+    ("How many threads does a process have?", "What threads does a process have?", "question"),
 ]
 TOGETHER = [
     ("How do I rename a file?", "How can I rename a file?"),
@@ -47,6 +60,13 @@ TOGETHER = [
     ("Please tell me how to copy a file", "How do I copy a file?"),
     ("Which module computes SHA-256 hashes?", "What module can compute SHA-256 hashes?"),
     ("Why can't it be closed?", "Why can it not be closed?"),
+    ("How do I rename a file?", "What is the best way to rename a file?"),
+    ("Can you tell me how to copy a file?", "How do I copy a file?"),
+    ("How to find the working directory?", "How do I find the working directory?"),
+    ("How do I parse JSON from a string?", "How can I parse a JSON string?"),
+    ("How do I measure how long a function takes?", "How can I measure the time a function takes?"),
+    ("Run a subprocess and capture its output", "How do I run a subprocess and capture its output?"),
+    ("How do I move files to a zip?", "How do I move files into a zip?"),
 ]
 
 
