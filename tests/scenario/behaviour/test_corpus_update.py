@@ -61,7 +61,7 @@ def _changed_over(evidence: Evidence) -> None:
     assert {reason for one in during for reason in one.reasons} == {"stamp_mismatch"}
     assert during[0].outcome == "full"
     after = evidence.between("new")
-    assert [one.outcome for one in after] == ["full"] * len(after)
+    assert evidence.outcomes(after) == {"full": len(after)}, f"not full again: {evidence.told(after)}"
     cited = [citation["id"] for citation in after[0].body["citations"]]
     assert any(document.startswith("tempfile.") for document in cited), cited
     assert not evidence.opened("vector_db")
@@ -72,5 +72,6 @@ def test_a_corpus_update_in_the_middle(lab: Lab, builtin: Proxy) -> None:
     on = _update(lab, builtin, "updated", corpus_poll_s=0.2)
     _changed_over(on)
     assert_invariants(on)
-    with pytest.raises(AssertionError):
-        _changed_over(_update(lab, builtin, "unseen", corpus_poll_s=300))
+    unseen = _update(lab, builtin, "unseen", corpus_poll_s=300)
+    with pytest.raises(AssertionError, match="not full again"):
+        _changed_over(unseen)

@@ -6,6 +6,7 @@ anew. The faults are the simulator's own, because a proxy cannot say 429 or abor
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -30,6 +31,13 @@ def _extractive(attempt: Attempt, *reasons: str) -> bool:
     )
 
 
+def _all_from_the_documents(evidence: Evidence, attempts: Sequence[Attempt], *reasons: str) -> None:
+    """Every answer is one from the documents alone, for one of these reasons."""
+    assert attempts
+    told = evidence.told(attempts)
+    assert all(_extractive(one, *reasons) for one in attempts), f"not all from the documents: {told}"
+
+
 def _slow_first_token(lab: Lab, proxy: Proxy, model: ModelServer, **settings: object) -> Evidence:
     limits = {"generate__first_token_s": 0.6, "breaker__slow_first_token_s": 0.5}
     with (
@@ -42,7 +50,7 @@ def _slow_first_token(lab: Lab, proxy: Proxy, model: ModelServer, **settings: ob
 
 def _stood_in_for(evidence: Evidence) -> None:
     """Within the first token's limit, from the documents; no header before the answer was decided."""
-    assert all(_extractive(one, "timeout", "circuit_open") for one in evidence.attempts), evidence.told()
+    _all_from_the_documents(evidence, evidence.attempts, "timeout", "circuit_open")
     limit_s = evidence.settings.generate.first_token_s
     assert max(one.took_s for one in evidence.attempts) <= limit_s + NOISE_S
     streams = [one for one in evidence.attempts if one.stream]
@@ -59,8 +67,9 @@ def test_a_model_server_slow_to_its_first_token(lab: Lab, builtin: Proxy, model:
     on = _slow_first_token(lab, builtin, model)
     _stood_in_for(on)
     assert_invariants(on)
-    with pytest.raises(AssertionError):
-        _stood_in_for(_slow_first_token(lab, builtin, model, resilience="off"))
+    off = _slow_first_token(lab, builtin, model, resilience="off")
+    with pytest.raises(AssertionError, match="not all from the documents"):
+        _stood_in_for(off)
 
 
 def _stalled(lab: Lab, proxy: Proxy, model: ModelServer, **settings: object) -> Evidence:
@@ -81,14 +90,14 @@ def _ended_by_the_gap(evidence: Evidence) -> None:
     gap_s = evidence.settings.generate.token_gap_s
     for one in first:
         last = one.terminal
-        assert last is not None and last.name == "error", one.ending
-        assert (last.data["code"], last.data["partial"]) == ("llm_stalled", True)
+        said = (last.name, last.data.get("code"), last.data.get("partial")) if last else one.ending
+        assert said == ("error", "llm_stalled", True), f"told {said} of the stall"
         tokens = [event for event in one.events if event.name == "token"]
         assert len(tokens) == 5
         assert gap_s * 0.9 <= last.at_s - tokens[-1].at_s <= gap_s + NOISE_S
     _slots_free_after(evidence, max(one.ended_s for one in first))
     evidence.first_opening("llm")
-    assert all(_extractive(one, "circuit_open") for one in evidence.between("second"))
+    _all_from_the_documents(evidence, evidence.between("second"), "circuit_open")
 
 
 def _slots_free_after(evidence: Evidence, at_s: float) -> None:
@@ -102,8 +111,9 @@ def test_an_answer_that_stalls(lab: Lab, builtin: Proxy, model: ModelServer) -> 
     on = _stalled(lab, builtin, model)
     _ended_by_the_gap(on)
     assert_invariants(on)
-    with pytest.raises(AssertionError):
-        _ended_by_the_gap(_stalled(lab, builtin, model, resilience="off"))
+    off = _stalled(lab, builtin, model, resilience="off")
+    with pytest.raises(AssertionError, match="of the stall"):
+        _ended_by_the_gap(off)
 
 
 def _broken(lab: Lab, proxy: Proxy, disturbance: Any, **settings: object) -> Evidence:
@@ -117,14 +127,30 @@ def _broken(lab: Lab, proxy: Proxy, disturbance: Any, **settings: object) -> Evi
 
 
 def _ended_honestly(evidence: Evidence, code: str) -> None:
-    """A partial answer and one error event that says what it was; then the breaker spares the others."""
+    """A partial answer and one error event that says what it was."""
     for one in evidence.between("first", "second"):
         last = one.terminal
-        assert last is not None and last.name == "error", (one.ending, last)
+        assert last is not None and last.name == "error", f"passed off as {one.outcome or one.ending}"
         assert (last.data["code"], last.data["partial"]) == (code, True), last.data
         assert len(one.text) > 0
+
+
+def _spared_the_others(evidence: Evidence) -> None:
+    """Eight bad endings are enough: the breaker opens, and later callers get the documents' own words."""
     evidence.first_opening("llm")
-    assert all(_extractive(one, "circuit_open") for one in evidence.between("second"))
+    _all_from_the_documents(evidence, evidence.between("second"), "circuit_open")
+
+
+def _both_are_needed(on: Evidence, off: Evidence, believing: Evidence, code: str) -> None:
+    """Without protection nobody is spared; a service that believes any end tells half answers for whole."""
+    _ended_honestly(on, code)
+    _spared_the_others(on)
+    assert_invariants(on)
+    _ended_honestly(off, code)
+    with pytest.raises(AssertionError, match="llm never opened"):
+        _spared_the_others(off)
+    with pytest.raises(AssertionError, match="passed off as full"):
+        _ended_honestly(believing, code)
 
 
 def test_a_stream_that_the_network_cuts(lab: Lab, proxy: Proxy) -> None:
@@ -134,10 +160,9 @@ def test_a_stream_that_the_network_cuts(lab: Lab, proxy: Proxy) -> None:
         return proxy.toxic("llm", "limit_data", bytes=3000)
 
     on = _broken(lab, proxy, cut())
-    _ended_honestly(on, "llm_stream_cut")
-    assert_invariants(on)
-    with pytest.raises(AssertionError):
-        _ended_honestly(_broken(lab, proxy, cut(), resilience="off"), "llm_stream_cut")
+    off = _broken(lab, proxy, cut(), resilience="off")
+    believing = _broken(lab, proxy, cut(), sabotage="believe_any_end")
+    _both_are_needed(on, off, believing, "llm_stream_cut")
 
 
 @pytest.mark.parametrize(
@@ -155,10 +180,9 @@ def test_an_answer_that_ends_badly(
     """Killed, closed without an end, garbled, or aborted behind `[DONE]`: never passed off as whole."""
     fault = {"kind": kind, "after_tokens": 5}
     on = _broken(lab, builtin, model.faults(fault))
-    _ended_honestly(on, code)
-    assert_invariants(on)
-    with pytest.raises(AssertionError):
-        _ended_honestly(_broken(lab, builtin, model.faults(fault), resilience="off"), code)
+    off = _broken(lab, builtin, model.faults(fault), resilience="off")
+    believing = _broken(lab, builtin, model.faults(fault), sabotage="believe_any_end")
+    _both_are_needed(on, off, believing, code)
 
 
 def test_done_alone_is_no_success(lab: Lab, builtin: Proxy, model: ModelServer) -> None:
@@ -167,7 +191,7 @@ def test_done_alone_is_no_success(lab: Lab, builtin: Proxy, model: ModelServer) 
     trusting = _broken(lab, builtin, model.faults(fault), sabotage="trust_done")
     assert trusting.outcomes()["full"] == len(trusting.attempts)
     assert all(len(one.text.split()) == 5 for one in trusting.attempts)
-    with pytest.raises(AssertionError):
+    with pytest.raises(AssertionError, match="passed off as full"):
         _ended_honestly(trusting, "llm_aborted")
 
 
@@ -182,8 +206,7 @@ def _abort_before_a_word(lab: Lab, proxy: Proxy, model: ModelServer, **settings:
 
 def _nothing_was_said_yet(evidence: Evidence) -> None:
     """Before the first token another rung may still answer."""
-    reasons = ("llm_aborted", "llm_empty", "circuit_open")
-    assert all(_extractive(one, *reasons) for one in evidence.attempts), evidence.told()
+    _all_from_the_documents(evidence, evidence.attempts, "llm_aborted", "llm_empty", "circuit_open")
 
 
 def test_an_abort_before_the_first_token(lab: Lab, builtin: Proxy, model: ModelServer) -> None:
@@ -191,8 +214,9 @@ def test_an_abort_before_the_first_token(lab: Lab, builtin: Proxy, model: ModelS
     on = _abort_before_a_word(lab, builtin, model)
     _nothing_was_said_yet(on)
     assert_invariants(on)
-    with pytest.raises(AssertionError):
-        _nothing_was_said_yet(_abort_before_a_word(lab, builtin, model, resilience="off"))
+    off = _abort_before_a_word(lab, builtin, model, resilience="off")
+    with pytest.raises(AssertionError, match="not all from the documents"):
+        _nothing_was_said_yet(off)
 
 
 def _come_back_in_a_second(lab: Lab, proxy: Proxy, model: ModelServer, **settings: object) -> Evidence:
@@ -207,7 +231,7 @@ def _come_back_in_a_second(lab: Lab, proxy: Proxy, model: ModelServer, **setting
 def _came_back(evidence: Evidence) -> None:
     """Asked again once, not before the second was over, and answered in full."""
     (attempt,) = evidence.attempts
-    assert attempt.outcome == "full", (attempt.outcome, attempt.reasons)
+    assert attempt.outcome == "full", f"answered {attempt.outcome} for {attempt.reasons}"
     first, second = evidence.named("chat")
     assert second.start_s - first.end_s >= 1.0
     assert not evidence.opened("llm")
@@ -218,8 +242,9 @@ def test_a_retry_after_that_fits_is_waited_for(lab: Lab, builtin: Proxy, model: 
     on = _come_back_in_a_second(lab, builtin, model)
     _came_back(on)
     assert_invariants(on)
-    with pytest.raises(AssertionError):
-        _came_back(_come_back_in_a_second(lab, builtin, model, retry__max_retry_after_s=0.0))
+    hasty = _come_back_in_a_second(lab, builtin, model, retry__max_retry_after_s=0.0)
+    with pytest.raises(AssertionError, match="answered degraded for"):
+        _came_back(hasty)
 
 
 def _turned_away(
@@ -232,8 +257,7 @@ def _turned_away(
 
 def _pushback_obeyed(evidence: Evidence) -> None:
     """One attempt each, an answer at once from the documents, and a closed breaker: nothing is broken."""
-    reasons = ("http_429", "pushback", "bulkhead_full")
-    assert all(_extractive(one, *reasons) for one in evidence.attempts), evidence.told()
+    _all_from_the_documents(evidence, evidence.attempts, "http_429", "pushback", "bulkhead_full")
     assert all(span["rag.attempt"] == "1" for span in evidence.named("chat"))
     assert quantile([one.took_s for one in evidence.attempts], 0.95) <= NOISE_S
     assert not evidence.opened("llm")
@@ -246,13 +270,14 @@ def test_pushback_is_no_failure(lab: Lab, builtin: Proxy, model: ModelServer, ki
     on = _turned_away(lab, builtin, model, fault)
     _pushback_obeyed(on)
     assert_invariants(on)
-    with pytest.raises(AssertionError):
-        _pushback_obeyed(_turned_away(lab, builtin, model, fault, resilience="off"))
+    off = _turned_away(lab, builtin, model, fault, resilience="off")
+    with pytest.raises(AssertionError, match="not all from the documents"):
+        _pushback_obeyed(off)
 
 
 def _failure_noticed(evidence: Evidence) -> None:
     """Answers from the documents; after a few calls the breaker spares the server the others."""
-    assert all(_extractive(one, "http_5xx", "circuit_open") for one in evidence.attempts), evidence.told()
+    _all_from_the_documents(evidence, evidence.attempts, "http_5xx", "circuit_open")
     evidence.first_opening("llm")
     assert len(evidence.named("chat")) < len(evidence.attempts)
 
@@ -263,8 +288,9 @@ def test_a_503_is_a_failure(lab: Lab, builtin: Proxy, model: ModelServer) -> Non
     on = _turned_away(lab, builtin, model, fault)
     _failure_noticed(on)
     assert_invariants(on)
-    with pytest.raises(AssertionError):
-        _failure_noticed(_turned_away(lab, builtin, model, fault, resilience="off"))
+    off = _turned_away(lab, builtin, model, fault, resilience="off")
+    with pytest.raises(AssertionError, match="not all from the documents"):
+        _failure_noticed(off)
 
 
 def _kept(lab: Lab, proxy: Proxy, model: ModelServer, **settings: object) -> Evidence:
@@ -282,7 +308,7 @@ def _answered_again(evidence: Evidence) -> None:
     """The same words as before, labelled as kept in body, header and span."""
     before, again = evidence.between("before", "failing"), evidence.between("failing")
     assert evidence.outcomes(before) == {"full": len(before)}, evidence.told(before)
-    assert evidence.outcomes(again) == {"cached": len(again)}, evidence.told(again)
+    assert evidence.outcomes(again) == {"cached": len(again)}, f"not kept: {evidence.told(again)}"
     assert [one.text for one in again] == [one.text for one in before]
     for one in again:
         assert one.headers["x-rag-rung"] == "exact_cache"
@@ -296,5 +322,6 @@ def test_kept_answers_stand_in(lab: Lab, builtin: Proxy, model: ModelServer) -> 
     on = _kept(lab, builtin, model, cache__when="fallback")
     _answered_again(on)
     assert_invariants(on)
-    with pytest.raises(AssertionError):
-        _answered_again(_kept(lab, builtin, model, cache__when="never"))
+    forgetful = _kept(lab, builtin, model, cache__when="never")
+    with pytest.raises(AssertionError, match="not kept"):
+        _answered_again(forgetful)
