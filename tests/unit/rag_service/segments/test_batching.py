@@ -157,7 +157,8 @@ def test_an_encoder_that_loses_a_vector_leaves_nobody_waiting(run, clock):
     batcher = MicroBatcher(forgetful, BatchPolicy(), clock)
 
     async def crowd():
-        return await asyncio.gather(*(batcher.submit(str(n)) for n in range(3)), return_exceptions=True)
+        async with asyncio.timeout(5.0):
+            return await asyncio.gather(*(batcher.submit(str(n)) for n in range(3)), return_exceptions=True)
 
     assert [type(result) for result in run(crowd())] == [DependencyError] * 3
 
