@@ -7,6 +7,7 @@ is one class in one file of this package: a `kind`, its parameters with their bo
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from enum import Enum
 from typing import Annotated, Protocol, TypeVar, get_args
 
@@ -71,9 +72,9 @@ class AfterTokens(Fault):
         if position == self.after_tokens:
             await self.act(wire)
 
+    @abstractmethod
     async def act(self, wire: Wire) -> None:
         """What happens then."""
-        raise NotImplementedError
 
 
 F = TypeVar("F", bound=Fault)
