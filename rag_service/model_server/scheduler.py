@@ -1,25 +1,75 @@
-"""Who may generate now and who waits: a bounded running set and a first-come, first-served queue.
+"""Who is in the next step: vLLM V1's scheduler as pure state, without clock or loop.
 
-This is vLLM's `max_num_seqs` with its waiting queue. It is pure state, without clock or loop, so that its
-rules can be tested exhaustively: the server wakes whoever `finish` returns.
+Sequences wait, first come, first served, until one of `max_num_seqs` places and enough KV blocks are free.
+A step has a budget of tokens: running sequences take theirs first (one each while they decode), then the
+prompts of those that are admitted, in chunks if that is on and whole otherwise. When a running sequence
+finds no block, the most recently admitted one is preempted: it loses its blocks, goes back to the head of
+the queue and computes everything anew later.
+
+What a sequence says is decided elsewhere; here tokens are only counted. Whoever drives it calls `plan`, lets
+the time of the step pass, and calls `finish`; `submit`, `release` and `abort` may come at any moment.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Sequence as Listed
+from dataclasses import dataclass, field, fields
 from enum import Enum
+
+from rag_service.model_server.kv_cache import Holding, KvCache
 
 
 class State(Enum):
     """Where a sequence is."""
 
-    RUNNING = "running"
+    NEW = "new"
     WAITING = "waiting"
+    RUNNING = "running"
+    ENDED = "ended"
 
 
 class QueueFull(Exception):
     """The waiting queue has reached its bound."""
+
+
+class PromptTooLong(Exception):
+    """Prompt and answer together do not fit the model's context."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What vLLM is told at its start, under vLLM's names; `max_waiting` is its --max-num-queued-reqs."""
+
+    max_num_seqs: int
+    max_num_batched_tokens: int
+    max_model_len: int
+    kv_blocks: int
+    block_tokens: int = 16
+    max_waiting: int = 10_000
+    chunked_prefill: bool = True
+    prefix_caching: bool = True
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            value, least = getattr(self, item.name), int(item.name != "max_waiting")
+            if not isinstance(value, bool) and value < least:
+                raise ValueError(f"{item.name} is {value}; it must be at least {least}")
+        if self.kv_blocks * self.block_tokens < self.max_model_len:
+            raise ValueError(
+                f"max_model_len is {self.max_model_len}, but kv_blocks · block_tokens hold only "
+                f"{self.kv_blocks * self.block_tokens} tokens; raise kv_blocks or lower max_model_len"
+            )
+        if self.max_num_batched_tokens < self.max_num_seqs:
+            raise ValueError(
+                f"max_num_batched_tokens is {self.max_num_batched_tokens}; it must be at least "
+                f"max_num_seqs, which is {self.max_num_seqs}"
+            )
+        if not self.chunked_prefill and self.max_num_batched_tokens < self.max_model_len:
+            raise ValueError(
+                f"max_num_batched_tokens is {self.max_num_batched_tokens}; without chunked prefill it must "
+                f"be at least max_model_len, which is {self.max_model_len}"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,44 +80,225 @@ class Load:
     waiting: int
 
 
-class Scheduler:
-    """Admits sequences, named by the caller, in the order in which they came."""
+class Sequence:
+    """One request: `prompt_tokens` to compute (with a hash for each full block), `output_tokens` to give.
 
-    def __init__(self, max_running: int, max_waiting: int) -> None:
-        if max_running < 1 or max_waiting < 0:
+    A held sequence keeps its place, or gets one in its turn, but is in no step until it is released. A
+    stepwise one is held anew after each token, and keeps its place after the last one until it is aborted.
+    """
+
+    __slots__ = (
+        "cached_tokens",
+        "computed",
+        "given",
+        "hashes",
+        "held",
+        "holding",
+        "output_tokens",
+        "prompt_tokens",
+        "state",
+        "stepwise",
+    )
+
+    def __init__(
+        self,
+        prompt_tokens: int,
+        output_tokens: int,
+        hashes: Listed[int] = (),
+        *,
+        held: bool = False,
+        stepwise: bool = False,
+    ) -> None:
+        if prompt_tokens < 1 or output_tokens < 1:
             raise ValueError(
-                f"max_running={max_running}, max_waiting={max_waiting}; allowed: at least 1 and at least 0"
+                f"prompt_tokens={prompt_tokens}, output_tokens={output_tokens}; each must be at least 1"
             )
-        self._max_running = max_running
-        self._max_waiting = max_waiting
-        self._running: set[int] = set()
-        self._waiting: OrderedDict[int, None] = OrderedDict()
+        self.prompt_tokens = prompt_tokens
+        self.output_tokens = output_tokens
+        self.hashes = hashes
+        self.held = held or stepwise
+        self.stepwise = stepwise
+        self.state = State.NEW
+        self.computed = 0
+        self.given = 0
+        #: Prompt tokens that the prefix cache spared, at the last admission.
+        self.cached_tokens = 0
+        self.holding = Holding()
+
+
+@dataclass(slots=True)
+class Step:
+    """One step of the batch: who computes how much of its prompt, who decodes one token."""
+
+    prefills: list[tuple[Sequence, int]] = field(default_factory=list)
+    decoding: list[Sequence] = field(default_factory=list)
+    admitted: list[Sequence] = field(default_factory=list)
+    preempted: list[Sequence] = field(default_factory=list)
+    prefill_tokens: int = 0
+
+    @property
+    def empty(self) -> bool:
+        return not self.prefills and not self.decoding
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What a step brought: who got a token (those that ended included), and who ended."""
+
+    gave: list[Sequence]
+    ended: list[Sequence]
+
+
+class Scheduler:
+    """Plans steps for the sequences that were submitted."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.kv_cache = KvCache(limits.kv_blocks, limits.block_tokens, prefix_caching=limits.prefix_caching)
+        #: In the order of admission, which is the order of arrival.
+        self._running: list[Sequence] = []
+        self._waiting: deque[Sequence] = deque()
 
     @property
     def load(self) -> Load:
         """The numbers behind `vllm:num_requests_running` and `vllm:num_requests_waiting`."""
         return Load(len(self._running), len(self._waiting))
 
-    def submit(self, sequence: int) -> State:
-        """Start a sequence, or queue it behind those that came before. Raises QueueFull at the bound."""
-        if sequence in self._running or sequence in self._waiting:
-            raise ValueError(f"sequence {sequence} was submitted twice")
-        if len(self._running) < self._max_running:
-            self._running.add(sequence)
-            return State.RUNNING
-        if len(self._waiting) >= self._max_waiting:
-            raise QueueFull(f"{self._max_waiting} requests wait already")
-        self._waiting[sequence] = None
-        return State.WAITING
+    def check_room(self) -> None:
+        """Raises QueueFull if one more would wait behind `max_waiting` others that find no place either."""
+        free = self.limits.max_num_seqs - len(self._running)
+        if len(self._waiting) >= self.limits.max_waiting + free:
+            raise QueueFull(f"{self.limits.max_waiting} requests wait already")
 
-    def finish(self, sequence: int) -> int | None:
-        """A sequence ended or its client hung up: free its place. Returns the sequence that may start now."""
-        if sequence in self._waiting:
-            del self._waiting[sequence]
-            return None
-        self._running.remove(sequence)
-        if not self._waiting:
-            return None
-        admitted, _ = self._waiting.popitem(last=False)
-        self._running.add(admitted)
-        return admitted
+    def submit(self, sequence: Sequence) -> None:
+        """Queue a sequence behind those that came before. Raises QueueFull and PromptTooLong."""
+        if sequence.state is not State.NEW:
+            raise ValueError("the sequence was submitted twice")
+        longest = self.limits.max_model_len
+        if sequence.prompt_tokens + sequence.output_tokens > longest:
+            raise PromptTooLong(
+                f"This model's maximum context length is {longest} tokens, but {sequence.prompt_tokens} of "
+                f"prompt and {sequence.output_tokens} of answer were asked for."
+            )
+        self.check_room()
+        sequence.state = State.WAITING
+        self._waiting.append(sequence)
+
+    def release(self, sequence: Sequence) -> None:
+        """Let a held sequence into the steps; a stepwise one for one token."""
+        sequence.held = sequence.given >= sequence.output_tokens
+
+    def abort(self, sequence: Sequence) -> None:
+        """Take a sequence out, wherever it is: its place and blocks are free at once."""
+        if sequence.state is State.WAITING:
+            self._waiting.remove(sequence)
+        elif sequence.state is State.RUNNING:
+            self._running.remove(sequence)
+            self.kv_cache.free(sequence.holding)
+        sequence.state = State.ENDED
+
+    def plan(self) -> Step:
+        """The next step. Empty when nobody can go on; held sequences may have been admitted all the same."""
+        step = Step()
+        budget = self._continue_running(step, self.limits.max_num_batched_tokens)
+        if not step.preempted:
+            self._admit(step, budget)
+        return step
+
+    def finish(self, step: Step) -> Progress:
+        """The step is done: count its tokens. Those that were aborted in the meantime get none."""
+        gave: list[Sequence] = []
+        for sequence, tokens in step.prefills:
+            if sequence.state is State.RUNNING:
+                sequence.computed += tokens
+                if sequence.computed == sequence.prompt_tokens + sequence.given:
+                    gave.append(sequence)
+        for sequence in step.decoding:
+            if sequence.state is State.RUNNING:
+                sequence.computed += 1
+                gave.append(sequence)
+        ended: list[Sequence] = []
+        for sequence in gave:
+            sequence.given += 1
+            if sequence.stepwise:
+                sequence.held = True
+            elif sequence.given == sequence.output_tokens:
+                self.abort(sequence)
+                ended.append(sequence)
+        return Progress(gave, ended)
+
+    def _continue_running(self, step: Step, budget: int) -> int:
+        """Take in those who run, as far as the budget goes; what new ones may use of it comes back."""
+        position, blocked = 0, False
+        while position < len(self._running) and budget > 0:
+            sequence = self._running[position]
+            position += 1
+            if sequence.held:
+                continue
+            missing = sequence.prompt_tokens + sequence.given - sequence.computed
+            if sequence.computed == 0:  # it was held when it got its place
+                tokens = self._start(sequence, budget)
+                blocked = blocked or not tokens
+            else:
+                tokens = min(missing, budget)
+                if sequence.computed + tokens > sequence.holding.tokens and not self._grow(
+                    sequence, tokens, step
+                ):
+                    break
+            if missing == 1 and sequence.given > 0:
+                step.decoding.append(sequence)
+            elif tokens:
+                self._compute(sequence, tokens, step)
+            budget -= tokens
+        return 0 if blocked else budget
+
+    def _grow(self, sequence: Sequence, tokens: int, step: Step) -> bool:
+        """Get blocks for more tokens, from those who came last if need be; False if that is itself."""
+        while not self.kv_cache.grow(sequence.holding, sequence.computed + tokens):
+            last = self._running.pop()
+            self.kv_cache.free(last.holding)
+            last.computed = 0
+            last.state = State.WAITING
+            self._waiting.appendleft(last)
+            step.preempted.append(last)
+            if last is sequence:
+                return False
+        return True
+
+    def _admit(self, step: Step, budget: int) -> None:
+        """Give free places to those who wait, in turn: whoever cannot start keeps the others back."""
+        while self._waiting and len(self._running) < self.limits.max_num_seqs:
+            sequence = self._waiting[0]
+            if not sequence.held:
+                tokens = self._start(sequence, budget)
+                if not tokens:
+                    return
+                self._compute(sequence, tokens, step)
+                budget -= tokens
+            self._waiting.popleft()
+            sequence.state = State.RUNNING
+            self._running.append(sequence)
+            step.admitted.append(sequence)
+
+    def _start(self, sequence: Sequence, budget: int) -> int:
+        """How many tokens of a sequence without blocks fit this step; it then holds the blocks for them."""
+        total = sequence.prompt_tokens + sequence.given
+        block_tokens = self.limits.block_tokens
+        # The last token is always computed: its result is the next one.
+        known = self.kv_cache.known(sequence.hashes[: (total - 1) // block_tokens])
+        tokens = total - known * block_tokens
+        if tokens > budget:
+            if not self.limits.chunked_prefill:
+                return 0
+            tokens = budget
+        reached = known * block_tokens + tokens
+        if not tokens or not self.kv_cache.start(sequence.holding, sequence.hashes, known, reached):
+            return 0
+        sequence.cached_tokens = sequence.computed = known * block_tokens
+        return tokens
+
+    def _compute(self, sequence: Sequence, tokens: int, step: Step) -> None:
+        """Put a part of a prompt into the step; its full blocks are there for whoever comes after."""
+        self.kv_cache.publish(sequence.holding, sequence.hashes, sequence.computed + tokens)
+        step.prefills.append((sequence, tokens))
+        step.prefill_tokens += tokens

@@ -21,11 +21,11 @@ from starlette.types import Receive, Scope, Send
 
 from rag_service.model_server import extractive, openai
 from rag_service.model_server.admin import Gate, admin_routes
-from rag_service.model_server.engine import Engine
+from rag_service.model_server.engine import Engine, Generation
 from rag_service.model_server.fault_set import FaultSet
 from rag_service.model_server.faults import EndAnswer, Ending, Fault, Wire
 from rag_service.model_server.prompt import parse_prompt
-from rag_service.model_server.scheduler import QueueFull
+from rag_service.model_server.scheduler import PromptTooLong, QueueFull
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 
@@ -63,19 +63,26 @@ class ChatCompletions:
                 raise refusal
         async with _until_hang_up(receive):
             try:
-                async with self._engine.place():
-                    completion = openai.complete(request, extractive.answer(parse_prompt(request.question)))
-                    answer = self._stream if request.stream else self._whole
-                    await answer(request, completion, drawn, send)
+                self._engine.check_room()
+                completion = openai.complete(request, extractive.answer(parse_prompt(request.question)))
+                prompt = [word for message in request.messages for word in message.text.split()]
+                answer = self._stream if request.stream else self._whole
+                async with self._engine.generate(
+                    prompt, len(completion.tokens), completion.finish_reason, stepwise=bool(drawn)
+                ) as generation:
+                    await answer(generation, completion, request, drawn, send)
             except QueueFull as error:
                 raise openai.ApiError(
                     503, "ServiceUnavailableError", f"The server is overloaded: {error}."
                 ) from None
+            except PromptTooLong as error:
+                raise openai.ApiError(400, "BadRequestError", str(error)) from None
 
     async def _stream(
         self,
-        request: openai.ChatRequest,
+        generation: Generation,
         completion: openai.Completion,
+        request: openai.ChatRequest,
         faults: tuple[Fault, ...],
         send: Send,
     ) -> None:
@@ -86,7 +93,7 @@ class ChatCompletions:
         usage = encoder.usage(completion.usage) if with_usage else b""
         ending = encoder.finish(completion.finish_reason) + usage + openai.DONE
         try:
-            async with aclosing(self._tokens(completion, faults, _Events(send))) as tokens:
+            async with aclosing(_tokens(generation, completion, faults, _Events(send))) as tokens:
                 async for token in tokens:
                     await _write(send, opening + encoder.token(token))
                     opening = b""
@@ -99,15 +106,16 @@ class ChatCompletions:
 
     async def _whole(
         self,
-        _: openai.ChatRequest,
+        generation: Generation,
         completion: openai.Completion,
+        _: openai.ChatRequest,
         faults: tuple[Fault, ...],
         send: Send,
     ) -> None:
         said: list[str] = []
         ended: Ending | None = None
         try:
-            async with aclosing(self._tokens(completion, faults, _Nothing())) as tokens:
+            async with aclosing(_tokens(generation, completion, faults, _Nothing())) as tokens:
                 async for token in tokens:
                     said.append(token)
         except EndAnswer as end:
@@ -125,17 +133,29 @@ class ChatCompletions:
             body = body[: len(body) // 2]
         await send({"type": "http.response.body", "body": body})
 
-    def _tokens(
-        self, completion: openai.Completion, faults: tuple[Fault, ...], wire: Wire
-    ) -> AsyncGenerator[str, None]:
-        async def before(position: int) -> None:
-            for fault in faults:
-                await fault.before_token(position, wire)
-
-        return self._engine.tokens(completion, before if faults else None)
-
     def _id(self) -> str:
         return f"chatcmpl-{self._new_id().hex}"
+
+
+async def _tokens(
+    generation: Generation, completion: openai.Completion, faults: tuple[Fault, ...], wire: Wire
+) -> AsyncGenerator[str, None]:
+    """The tokens as they become due; faults are asked before each, and once more after the last."""
+    if not faults:
+        position = 0
+        async for count in generation:
+            for token in completion.tokens[position : position + count]:
+                yield token
+            position += count
+        return
+    await generation.admitted()
+    for position, token in enumerate(completion.tokens):
+        for fault in faults:
+            await fault.before_token(position, wire)
+        await anext(generation)
+        yield token
+    for fault in faults:
+        await fault.before_token(len(completion.tokens), wire)
 
 
 class _Events:

@@ -87,7 +87,7 @@ def quick() -> Iterator[Running]:
 
 @pytest.fixture(scope="module")
 def slow() -> Iterator[Running]:
-    yield from _start(first_token="60s", token="60s")
+    yield from _start(first_token="60s", token="50ms")
 
 
 def test_a_stream_is_framed_as_vllm_frames_it(quick: Running) -> None:
