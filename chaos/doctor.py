@@ -47,7 +47,7 @@ def examine(home: Path = HOME, environment: Mapping[str, str] | None = None) -> 
         examinations.torch(sizes, has_gpu),
         examinations.faiss(sizes),
         gpu,
-        examinations.vllm(has_gpu),
+        examinations.vllm(home),
         examinations.container_engine(),
     ]
 

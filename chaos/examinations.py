@@ -19,6 +19,7 @@ from typing import Literal
 
 from chaos.fault_proxy import FaultProxyError
 from chaos.stack.errors import StackError
+from chaos.stack.model_servers.vllm import installed as vllm_at
 from chaos.stack.ports import reserve_port
 from chaos.stack.proxy_choice import HOW_TO_GET_IT, choose_proxy, named_version, version_of_binary
 from chaos.toxiproxy import Toxiproxy
@@ -203,15 +204,12 @@ def gpu(asked: Ask = ask) -> Finding:
     return Finding("GPU", "; ".join(said.text.splitlines()), "vLLM could serve a real model")
 
 
-def vllm(has_gpu: bool) -> Finding:
-    try:
-        version = metadata.version("vllm")
-    except metadata.PackageNotFoundError:
-        consequence = "the simulator answers instead" + ("; `uv pip install -e .[gpu]`" if has_gpu else "")
-        return Finding("vLLM", "not installed", consequence)
-    if not has_gpu:
-        return Finding("vLLM", version, "without a GPU the simulator answers instead", "note")
-    return Finding("vLLM", version, "can serve a real model on the GPU")
+def vllm(home: Path) -> Finding:
+    """The vLLM that set-up made; one that runs elsewhere needs nothing here."""
+    version = vllm_at(home)
+    if version is None:
+        return Finding("vLLM", "not set up", "the simulator answers instead; `make vllm` sets vLLM up")
+    return Finding("vLLM", version, "a run uses it with --llm vllm; without, the simulator answers")
 
 
 def container_engine(asked: Ask = ask) -> Finding:

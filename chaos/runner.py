@@ -31,6 +31,7 @@ from chaos.progress import Moment, Progress
 from chaos.resources import ResourceSampler
 from chaos.rollback import rollback
 from chaos.stack import Stack, open_stack
+from chaos.stack.model_servers import SIMULATOR, LlmRequest
 from chaos.steady_state import check_steady_state
 from chaos.stop_conditions import StopWatch
 from chaos.toxiproxy import Toxiproxy
@@ -50,6 +51,7 @@ class RunOptions:
     runs: Path = Path("runs")
     state: Path = Path(".ragquake")
     stack: str = "local"
+    llm: LlmRequest = SIMULATOR
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +152,7 @@ class _Run:
                 self._options.stack,
                 folder=self._bundle,
                 state=self._options.state,
+                llm=self._options.llm,
                 otlp_endpoint=receiver.endpoint,
                 service_settings=self._loaded.experiment.service,
                 on_progress=self._progress.step,

@@ -116,4 +116,5 @@ def _run(plan: Plan) -> verdict.Run:
 
 
 def _environment(stack: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: stack[key] for key in ("kind", "proxy", "versions", "machine") if key in stack}
+    told = ("kind", "proxy", "model_server", "versions", "machine")
+    return {key: stack[key] for key in told if key in stack}

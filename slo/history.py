@@ -169,7 +169,8 @@ class History:
 
 
 def fingerprint(verdict: Verdict) -> str:
-    """Equal for runs that can be compared: same question, same machine."""
+    """Equal for runs that can be compared: same question, same machine, same model."""
+    model_server = verdict.environment.get("model_server") or {}
     asked = {
         "experiment": verdict.run.experiment,
         "overrides": sorted(verdict.run.overrides),
@@ -178,6 +179,7 @@ def fingerprint(verdict: Verdict) -> str:
         ],
         "faults": [[one.name, one.on, one.kind, one.parameters] for one in verdict.faults],
         "machine": verdict.environment.get("machine"),
+        "model": [model_server.get("kind"), model_server.get("model")],
     }
     text = json.dumps(asked, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 
 from chaos.cli.plan import show_plan
-from chaos.cli.shared import Json, Overrides, Runs, State, app, console, errors
+from chaos.cli.shared import Json, Llm, Model, Overrides, Runs, State, app, console, errors
 from slo.units import format_duration
 
 
@@ -22,6 +22,8 @@ def run(
     stack: Annotated[
         str, typer.Option(help="local: processes on this machine; compose: docker-compose.yml.")
     ] = "local",
+    llm: Llm = "simulator",
+    model: Model = None,
     runs: Runs = Path("runs"),
     state: State = Path(".ragquake"),
     as_json: Json = False,
@@ -29,8 +31,10 @@ def run(
     """Run an experiment: start the stack, drive the load, inject the faults, judge, report."""
     from chaos.experiment import find_experiment, load_experiment
     from chaos.progress import SilentProgress, TerminalProgress
+    from chaos.stack.model_servers import LlmRequest
     from slo.report import terminal
 
+    asked = LlmRequest.parse(llm, model)
     loaded = load_experiment(find_experiment(experiment), overrides or ())
     if dry_run:
         show_plan(loaded, as_json)
@@ -42,7 +46,7 @@ def run(
         title = escape(loaded.experiment.title)
         length = format_duration(loaded.experiment.duration_s)
         console.print(f"[bold]{loaded.experiment.name}[/]  {title}  ({length} of load)", highlight=False)
-    result = run_experiment(loaded, RunOptions(runs=runs, state=state, stack=stack), progress)
+    result = run_experiment(loaded, RunOptions(runs, state, stack, asked), progress)
     if as_json:
         print(result.verdict.model_dump_json())
     else:
@@ -64,6 +68,8 @@ def breaking_point_(
     hold: Annotated[str, typer.Option(help="How long each step is held.")] = "30s",
     refine: Annotated[int, typer.Option(help="Further runs that halve the bracket.", min=0, max=6)] = 1,
     overrides: Overrides = None,
+    llm: Llm = "simulator",
+    model: Model = None,
     runs: Runs = Path("runs"),
     state: State = Path(".ragquake"),
     as_json: Json = False,
@@ -75,10 +81,12 @@ def breaking_point_(
     from chaos.breaking_point import Search, search_breaking_point
     from chaos.progress import SilentProgress, TerminalProgress
     from chaos.runner import RunOptions
+    from chaos.stack.model_servers import LlmRequest
 
+    asked = LlmRequest.parse(llm, model)
     search = Search(experiment, over, lowest, highest, steps, hold, refine, tuple(overrides or ()))
     progress = SilentProgress() if as_json else TerminalProgress(console)
-    found = search_breaking_point(search, RunOptions(runs=runs, state=state), progress)
+    found = search_breaking_point(search, RunOptions(runs, state, llm=asked), progress)
     progress.close()
     if as_json:
         print(json.dumps(found.as_record(), indent=1))

@@ -35,6 +35,14 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", help="Change one value, e.g. load.baseline_rate=1/s or service.resilience=off."),
 ]
+Llm = Annotated[
+    str,
+    typer.Option("--llm", help="The model server: simulator, vllm, or the URL of one that runs already."),
+]
+Model = Annotated[
+    str | None,
+    typer.Option("--model", help="With --llm vllm: the folder of a model. With a URL: one that it serves."),
+]
 BundleArgument = Annotated[Path, typer.Argument(help="A bundle: the folder that a run left behind.")]
 LATEST = Path("runs/latest")
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from chaos.cli.shared import State, app, console
+from chaos.cli.shared import Llm, Model, State, app, console
 from chaos.progress import TerminalProgress
 
 
@@ -17,15 +17,20 @@ def up(
     port: Annotated[
         list[str] | None, typer.Option("--port", help="PART=NUMBER, e.g. service=8080; others are free ones.")
     ] = None,
+    llm: Llm = "simulator",
+    model: Model = None,
     state: State = Path(".ragquake"),
 ) -> None:
     """Start the stack and leave it running, to try things by hand; `ragquake down` stops it."""
+    from chaos.stack.model_servers import LlmRequest
     from chaos.stack.ports import parse_ports
     from chaos.stack.up import up as bring_up
 
+    ports = parse_ports(port or ())
+    model_server = LlmRequest.parse(llm, model).resolve(state)
     progress = TerminalProgress(console)
     try:
-        result = bring_up(state, ports=parse_ports(port or ()), on_progress=progress.step)
+        result = bring_up(state, model_server=model_server, ports=ports, on_progress=progress.step)
     finally:
         progress.close()
     console.print(escape(result.sentence()), highlight=False)

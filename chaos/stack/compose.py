@@ -58,6 +58,7 @@ class ComposeStack:
         folder: Path,
         service_settings: Mapping[str, str] | None = None,
         llm: str = "simulator",
+        model: str | None = None,
         environment: Mapping[str, str] | None = None,
         on_progress: Callable[[str], None] = lambda _line: None,
         engine: Engine | None = None,
@@ -73,6 +74,7 @@ class ComposeStack:
         self.description = StackDescription(kind="compose")
         self._settings = dict(service_settings or {})
         self._llm = llm
+        self._model = model
         self._inherited = dict(os.environ if environment is None else environment)
         self._say = on_progress
         self._engine: Engine = engine or run_engine
@@ -192,7 +194,8 @@ class ComposeStack:
             "RAGQUAKE_USER": f"{os.getuid()}:{os.getgid()}",
         }
         if self._llm == "vllm":
-            variables["RAGQUAKE_LLM_MODEL"] = self._inherited.get("RAGQUAKE_LLM_MODEL", DEFAULT_VLLM_MODEL)
+            named = self._model or self._inherited.get("RAGQUAKE_LLM_MODEL")
+            variables["RAGQUAKE_LLM_MODEL"] = named or DEFAULT_VLLM_MODEL
         return variables
 
     def _describe(self, ports: Mapping[str, int]) -> None:

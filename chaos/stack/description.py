@@ -58,6 +58,15 @@ class DependencyRecord(_Record):
     upstream: str
 
 
+class ModelServerRecord(_Record):
+    """The model server behind the proxy: which, and whether the stack started it itself."""
+
+    kind: Literal["simulator", "vllm", "url"]
+    version: str
+    model: str
+    owned: bool
+
+
 class ServiceRecord(_Record):
     """The service under test and the settings that it was given."""
 
@@ -82,6 +91,7 @@ class StackDescription(_Record):
     proxy: ProxyRecord | None = None
     parts: dict[str, PartRecord] = Field(default_factory=dict)
     dependencies: dict[str, DependencyRecord] = Field(default_factory=dict)
+    model_server: ModelServerRecord | None = None
     service: ServiceRecord | None = None
     versions: dict[str, str] = Field(default_factory=dict)
     machine: MachineRecord | None = None

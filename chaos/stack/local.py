@@ -25,6 +25,7 @@ from chaos.stack.borrowed import BorrowedProxies, delete_borrowed
 from chaos.stack.breakers import breaker_states
 from chaos.stack.description import (
     FILE_NAME,
+    ModelServerRecord,
     PartRecord,
     ProxyRecord,
     ServiceRecord,
@@ -37,18 +38,22 @@ from chaos.stack.environment import (
     this_machine,
 )
 from chaos.stack.errors import ProxyUnavailable, StackError, log_tail
+from chaos.stack.model_servers import ModelServer, simulator
+from chaos.stack.model_servers.model_server import READY_PATH
 from chaos.stack.part import STOP_GRACE_S, Part, PartPlan, wait_finished, wait_ready
 from chaos.stack.ports import choose_ports
 from chaos.stack.process import ProcessIdentity, spawned
 from chaos.stack.proxy_choice import ProxyChoice, named_version
 from chaos.stack.teardown import stop_recorded
-from chaos.stack.wiring import DEPENDENCIES, MODEL, PORTS, Wiring
+from chaos.stack.wiring import DEPENDENCIES, PORTS, Wiring
 from chaos.toxiproxy import Toxiproxy
 
 PARTS_UNDER_TEST_NICE = 10
 SERVICE_READY_TIMEOUT_S = 180.0
 """About 16 s when the disk is warm; a first start on a slow disk reads 1 GB of libraries."""
 PART_READY_TIMEOUT_S = 60.0
+LINE_LENGTH = 90
+"""Of a log's newest line, shown while its part starts."""
 INGEST_TIMEOUT_S = 1200.0
 """About 2,500 documents through MiniLM on two cores take a minute or two; a user's corpus may be larger."""
 
@@ -68,7 +73,7 @@ class LocalStack:
         proxy: ProxyChoice,
         otlp_endpoint: str | None = None,
         service_settings: Mapping[str, str] | None = None,
-        model_server_options: Mapping[str, str] | None = None,
+        model_server: ModelServer | None = None,
         ports: Mapping[str, int] | None = None,
         runner: ProcessIdentity | None = None,
         home: Path = Path(".ragquake"),
@@ -83,7 +88,7 @@ class LocalStack:
         self._proxy = proxy
         self._otlp_endpoint = otlp_endpoint
         self._settings = dict(service_settings or {})
-        self._options = dict(model_server_options or {})
+        self._model_server = model_server or simulator()
         self._named_ports = dict(ports or {})
         self._runner = runner
         self._borrowed = BorrowedProxies(home)
@@ -177,9 +182,10 @@ class LocalStack:
         wiring = Wiring(
             ports=choose_ports(PORTS, self._named_ports),
             index_dir=self._index_dir,
-            model=self._options.pop("model", MODEL),
+            model_server=self._model_server,
         )
-        settings = service_environment(wiring.service_settings(), self._settings, self._otlp_endpoint)
+        chosen = {**self._model_server.service_settings, **self._settings}
+        settings = service_environment(wiring.service_settings(), chosen, self._otlp_endpoint)
         self.description.machine = this_machine()
         self.description.versions = installed_versions()
         if self._runner is not None:
@@ -187,17 +193,22 @@ class LocalStack:
         self._build_index(wiring)
         started = [
             self._spawn("vector_db", wiring.vector_db_command(), wiring, "/healthz"),
-            self._spawn("llm", wiring.model_server_command(self._options), wiring, "/health"),
+            *self._start_model_server(wiring),
         ]
         self._start_proxy(wiring)
         rag_settings = {name: value for name, value in settings.items() if name.startswith("RAG_")}
         self.description.service = ServiceRecord(url=wiring.url("service"), settings=rag_settings)
-        started.append(self._spawn("service", wiring.service_command(), wiring, "/readyz", settings))
+        started.append(
+            self._spawn(
+                "service", wiring.service_command(), wiring, "/readyz", settings, SERVICE_READY_TIMEOUT_S
+            )
+        )
         self._say("waiting for " + ", ".join(part.name for part in started))
         wait_ready(
             started,
             self._clock,
             on_ready=lambda part, took_s: self._say(f"{part.name} is ready after {took_s:.1f} s"),
+            on_waiting=self._say_waiting,
         )
         self.require_alive()
 
@@ -218,6 +229,23 @@ class LocalStack:
 
         wait_finished(part, self._clock, timeout_s=INGEST_TIMEOUT_S, on_tick=tell)
         del self._parts["ingest"], self.description.parts["ingest"]
+
+    def _start_model_server(self, wiring: Wiring) -> list[Part]:
+        """Start the model server, or only note the one that runs elsewhere."""
+        server = self._model_server
+        self.description.model_server = ModelServerRecord(
+            kind=server.kind, version=server.version, model=server.model, owned=server.owned
+        )
+        self._say(server.sentence())
+        if not server.owned:
+            self._record("llm", PartRecord(url=wiring.url("llm")))
+            return []
+        command = wiring.model_server_command()
+        return [self._spawn("llm", command, wiring, READY_PATH, server.environment, server.ready_timeout_s)]
+
+    def _say_waiting(self, part: Part, waited_s: float) -> None:
+        newest = next(iter(log_tail(part.log, 1)), "nothing yet").strip()
+        self._say(f"{part.name} is still starting after {waited_s:.0f} s; it says: {newest[:LINE_LENGTH]}")
 
     def _start_proxy(self, wiring: Wiring) -> None:
         """Start the fault proxy (or use the running one) and put it before both dependencies."""
@@ -256,6 +284,7 @@ class LocalStack:
         wiring: Wiring,
         ready_path: str,
         extra: Mapping[str, str] | None = None,
+        ready_timeout_s: float = PART_READY_TIMEOUT_S,
     ) -> Part:
         """Start one of the parts under test, at a lower priority."""
         url = wiring.url(name)
@@ -265,7 +294,7 @@ class LocalStack:
             env=self.child_environment(extra),
             url=url,
             ready_url=url + ready_path,
-            ready_timeout_s=SERVICE_READY_TIMEOUT_S if name == "service" else PART_READY_TIMEOUT_S,
+            ready_timeout_s=ready_timeout_s,
             nice=PARTS_UNDER_TEST_NICE,
         )
         return self._launch(plan)

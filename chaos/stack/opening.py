@@ -13,11 +13,11 @@ from chaos.stack.compose import ComposeStack
 from chaos.stack.description import StackDescription
 from chaos.stack.errors import StackError
 from chaos.stack.local import LocalStack
+from chaos.stack.model_servers import SIMULATOR, LlmRequest
 from chaos.stack.process import ProcessIdentity
 from chaos.stack.proxy_choice import choose_proxy
 
 KINDS = ("local", "compose")
-LOCAL_LLMS = ("simulator",)
 
 
 class Stack(AbstractContextManager["Stack"], Protocol):
@@ -52,7 +52,7 @@ def open_stack(
     *,
     folder: Path,
     state: Path,
-    llm: str = "simulator",
+    llm: LlmRequest = SIMULATOR,
     otlp_endpoint: str | None = None,
     service_settings: Mapping[str, str | int | float | bool] | None = None,
     on_progress: Callable[[str], None] = lambda _line: None,
@@ -60,22 +60,23 @@ def open_stack(
     """A stack for a run whose runner is this process, not yet started.
 
     `folder` gets stack.json and the logs; `state` (`.ragquake`) holds index and Toxiproxy. Settings are
-    named as in an experiment (`resilience`, `llm.timeout`). Raises StackError for an unknown kind of stack
-    or model server.
+    named as in an experiment (`resilience`, `llm.timeout`). Raises StackError for an unknown kind of stack,
+    or a model server that is not to be had.
     """
     if kind not in KINDS:
         raise StackError(f"{kind!r} is not a kind of stack; allowed: {', '.join(KINDS)}")
     settings = as_environment(service_settings or {})
     if kind == "compose":
-        return ComposeStack(folder=folder, service_settings=settings, llm=llm, on_progress=on_progress)
-    if llm not in LOCAL_LLMS:
-        raise StackError(f"the local stack has no model server {llm!r}; allowed: {', '.join(LOCAL_LLMS)}")
+        return ComposeStack(
+            folder=folder, service_settings=settings, llm=llm.llm, model=llm.model, on_progress=on_progress
+        )
     return LocalStack(
         folder=folder,
         index_dir=state / "index",
         proxy=choose_proxy(os.environ, state),
         otlp_endpoint=otlp_endpoint,
         service_settings=settings,
+        model_server=llm.resolve(state),
         runner=ProcessIdentity.of_this_process(),
         home=state,
         on_progress=on_progress,

@@ -21,6 +21,8 @@ from chaos.stack.errors import PartDied, PartNotReady, StackError
 from chaos.stack.process import ProcessIdentity, spawned, stop_processes
 
 POLL_S = 0.1
+TELL_EVERY_S = 15.0
+"""While a part starts: often enough that nobody takes it for stuck, too rarely to fill a screen."""
 STOP_GRACE_S = 5.0
 """uvicorn lets open answers finish on SIGTERM; a stream of the model server takes a few seconds."""
 
@@ -97,14 +99,18 @@ def wait_ready(
     clock: Clock,
     *,
     on_ready: Callable[[Part, float], None] = lambda _part, _took_s: None,
+    on_waiting: Callable[[Part, float], None] = lambda _part, _waited_s: None,
 ) -> None:
     """Wait until every part answers 200 at its `ready_url`; each part's patience counts from now.
+
+    `on_waiting` hears of each part that is not ready every `TELL_EVERY_S`.
 
     Raises PartDied as soon as one of them ends, PartNotReady when one takes longer than it may.
     """
     waiting = list(parts)
     everyone = list(waiting)
     started_s = clock.monotonic_s()
+    told_s = started_s
     with httpx.Client(timeout=2.0, trust_env=False) as client:
         while waiting:
             for part in everyone:
@@ -118,6 +124,10 @@ def wait_ready(
                 elif waited_s > part.plan.ready_timeout_s:
                     part.require_alive()
                     raise PartNotReady(part.name, str(part.plan.ready_url), waited_s, refusal, part.log)
+            if clock.monotonic_s() - told_s >= TELL_EVERY_S:
+                told_s = clock.monotonic_s()
+                for part in waiting:
+                    on_waiting(part, told_s - started_s)
             if waiting:
                 clock.sleep(POLL_S)
     for part in everyone:

@@ -8,7 +8,6 @@ that a person can check: two environment variables, the project's own folder, PA
 
 from __future__ import annotations
 
-import ipaddress
 import shutil
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
+from chaos.stack.addresses import is_loopback
 from chaos.stack.errors import ProxyUnavailable
 
 FORCE = "RAGQUAKE_PROXY"
@@ -141,19 +141,10 @@ def _loopback(url: str) -> str:
         raise ProxyUnavailable(
             f"{RUNNING}={url!r} is not the address of a Toxiproxy; write it as http://127.0.0.1:8474"
         )
-    if not _is_loopback(parts.hostname):
+    if not is_loopback(parts.hostname):
         raise ProxyUnavailable(
             f"{RUNNING}={url!r} is not on this machine; the local stack uses loopback only "
             f"(127.0.0.1, ::1 or localhost), so unset it or run Toxiproxy here"
         )
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     return f"http://{host}:{port}"
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

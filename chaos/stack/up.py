@@ -17,6 +17,7 @@ from chaos.stack.borrowed import delete_borrowed
 from chaos.stack.description import FILE_NAME, StackDescription, read_description
 from chaos.stack.errors import StackBusy, StackError
 from chaos.stack.local import LocalStack
+from chaos.stack.model_servers import ModelServer
 from chaos.stack.part import STOP_GRACE_S
 from chaos.stack.proxy_choice import ProxyChoice, choose_proxy
 from chaos.stack.teardown import Teardown, stop_recorded
@@ -87,13 +88,14 @@ def up(
     proxy: ProxyChoice | None = None,
     otlp_endpoint: str | None = None,
     service_settings: Mapping[str, str] | None = None,
-    model_server_options: Mapping[str, str] | None = None,
+    model_server: ModelServer | None = None,
     ports: Mapping[str, int] | None = None,
     on_progress: Callable[[str], None] = lambda _line: None,
 ) -> StackState:
     """Start a stack that stays when this process ends. Raises StackBusy when one is up or half dead.
 
-    The index is HOME/index and the proxy is chosen from the environment unless they are given. The
+    The index is HOME/index, the model server the simulator, and the proxy is chosen from the environment
+    unless they are given. The
     leftovers of a dead stack (a restarted machine) are cleared away first.
     """
     before = state(home)
@@ -107,7 +109,7 @@ def up(
         proxy=proxy or choose_proxy(os.environ, home),
         otlp_endpoint=otlp_endpoint,
         service_settings=service_settings,
-        model_server_options=model_server_options,
+        model_server=model_server,
         ports=ports,
         home=home,
         on_progress=on_progress,

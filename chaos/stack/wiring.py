@@ -10,17 +10,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from chaos.stack.description import DependencyRecord
+from chaos.stack.model_servers import ModelServer, simulator
 from chaos.stack.ports import LOOPBACK
 from chaos.stack.proxy_choice import ProxyChoice
 
 DEPENDENCIES = ("vector_db", "llm")
 PORTS = ("service", "proxy", *DEPENDENCIES, *(f"{name}_proxy" for name in DEPENDENCIES))
 """The ports of a stack; each can be named, the others are chosen free."""
-MODEL = "simulator"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +29,15 @@ class Wiring:
 
     ports: Mapping[str, int]
     index_dir: Path
-    model: str = MODEL
+    model_server: ModelServer = field(default_factory=simulator)
 
     def url(self, name: str) -> str:
         return f"http://{self.address(name)}"
 
     def address(self, name: str) -> str:
+        """Where a part listens; a model server that runs elsewhere keeps its own address."""
+        if name == "llm" and self.model_server.address is not None:
+            return self.model_server.address
         return f"{LOOPBACK}:{self.ports[name]}"
 
     def dependency(self, name: str) -> DependencyRecord:
@@ -50,16 +53,14 @@ class Wiring:
             "RAG_VECTOR_DB_ADDRESS": self.address("vector_db"),
             "RAG_LLM_URL": f"{self.url('llm_proxy')}/v1",
             "RAG_LLM_ADDRESS": self.address("llm"),
-            "RAG_LLM_MODEL": self.model,
+            "RAG_LLM_MODEL": self.model_server.model,
         }
 
     def vector_db_command(self) -> tuple[str, ...]:
         return (*_module("rag_service.vector_db"), *self._listen("vector_db"), "--index", str(self.index_dir))
 
-    def model_server_command(self, options: Mapping[str, str]) -> tuple[str, ...]:
-        """Options are the model server's own flags without their dashes: `{"first-token": "80ms"}`."""
-        flags = [word for name, value in options.items() for word in (f"--{name}", value)]
-        return (*_module("rag_service.model_server"), *self._listen("llm"), "--model", self.model, *flags)
+    def model_server_command(self) -> tuple[str, ...]:
+        return self.model_server.command_on(LOOPBACK, self.ports["llm"])
 
     def service_command(self) -> tuple[str, ...]:
         return _module("rag_service")

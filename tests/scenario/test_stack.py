@@ -17,8 +17,9 @@ from chaos.clock import SystemClock
 from chaos.stack.borrowed import BorrowedProxies
 from chaos.stack.description import read_description
 from chaos.stack.environment import child_environment
-from chaos.stack.errors import PartDied, PartNotReady, PortBusy, ProxyUnavailable, StackBusy
+from chaos.stack.errors import PartDied, PartNotReady, PortBusy, ProxyUnavailable, StackBusy, StackError
 from chaos.stack.local import LocalStack
+from chaos.stack.model_servers import ModelServer, simulator
 from chaos.stack.part import Part, PartPlan, wait_ready
 from chaos.stack.ports import reserve_port
 from chaos.stack.process import ProcessIdentity, marked
@@ -119,6 +120,30 @@ def test_a_failed_start_leaves_no_process(tmp_path: Path) -> None:
     assert marked(str(stack.stack_file)) == []
 
 
+@pytest.mark.parametrize(
+    "server",
+    [
+        simulator({"model": "m"}),
+        ModelServer("vllm", "1.2", "m", ("no-such-vllm",)),
+        ModelServer("url", "1.3", "m", address="127.0.0.1:9"),
+    ],
+    ids=lambda server: server.kind,
+)
+def test_the_model_server_is_named_before_it_is_waited_for(tmp_path: Path, server: ModelServer) -> None:
+    """Kind, version and model are in stack.json also when the start fails; only an own one is a process."""
+    (tmp_path / "manifest.json").write_text("{}")
+    broken = ProxyChoice("builtin", "a test", command=(sys.executable, "-c", "raise SystemExit('broken')"))
+    stack = LocalStack(folder=tmp_path, index_dir=tmp_path, proxy=broken, model_server=server)
+    with pytest.raises(StackError):
+        stack.start()
+    described = read_description(tmp_path / "stack.json")
+    assert described is not None and described.model_server is not None
+    told = described.model_server
+    assert (told.kind, told.version, told.model) == (server.kind, server.version, "m")
+    assert told.owned == (server.kind != "url")
+    assert ("llm" in described.identities()) == (server.kind == "simulator")
+
+
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
     folder = tmp_path_factory.mktemp("bundle")
@@ -126,7 +151,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
         folder=folder,
         index_dir=HOME / "index",
         proxy=choose_proxy(os.environ, HOME),
-        model_server_options={"first-token": "5ms", "token": "1ms"},
+        model_server=simulator({"first-token": "5ms", "token": "1ms"}),
         runner=ProcessIdentity.of_this_process(),
         home=folder,
     )

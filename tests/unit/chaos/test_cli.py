@@ -40,6 +40,8 @@ def ragquake(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
         (["rollback", "nowhere"], "not a bundle"),
         (["validate", "nowhere.yaml"], "no such file"),
         (["up", "--port", "service"], "PART=NUMBER"),
+        (["up", "--llm", "vlm"], "simulator, vllm, or a URL"),
+        (["run", "spike", "--dry-run", "--model", "some/model"], "--llm vllm"),
         (
             ["breaking-point", "spike", "--over", "x.y", "--from", "0ms", "--to", "1s"],
             "slow-vector-db",

@@ -79,3 +79,11 @@ def test_findings_are_shown_as_they_are_and_as_json() -> None:
     render([finding], Console(file=out, width=100))
     assert "none [gpu]" in out.getvalue() and "install .[gpu]" in out.getvalue()
     assert json.loads(json.dumps(as_record(finding)))["level"] == "note"
+
+
+def test_vllm_is_where_set_up_put_it(tmp_path: Path) -> None:
+    """What this environment has installed says nothing: vLLM has one of its own."""
+    assert "make vllm" in examinations.vllm(tmp_path).consequence
+    (tmp_path / "vllm").mkdir()
+    (tmp_path / "vllm" / "ragquake-setup.json").write_text('{"version": "0.32.0"}')
+    assert examinations.vllm(tmp_path).value == "0.32.0"

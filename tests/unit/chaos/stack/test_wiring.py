@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from chaos.stack.model_servers import simulator
 from chaos.stack.opening import as_environment
 from chaos.stack.proxy_choice import ProxyChoice
 from chaos.stack.wiring import PORTS, Wiring
@@ -25,7 +26,7 @@ def test_the_service_reaches_its_dependencies_only_through_the_proxy() -> None:
 def test_everything_listens_on_loopback() -> None:
     """No address and no command line of the stack names another interface."""
     choice = ProxyChoice("builtin", "", command=("p",))
-    commands = (WIRING.vector_db_command(), WIRING.model_server_command({}), WIRING.proxy_command(choice))
+    commands = (WIRING.vector_db_command(), WIRING.model_server_command(), WIRING.proxy_command(choice))
     for command in commands:
         assert command[command.index("--host") + 1] == "127.0.0.1"
     assert WIRING.service_settings()["RAG_HOST"] == "127.0.0.1"
@@ -34,9 +35,9 @@ def test_everything_listens_on_loopback() -> None:
 
 def test_the_service_asks_for_the_model_that_the_server_offers() -> None:
     """One model name reaches both ends, and options become flags."""
-    command = WIRING.model_server_command({"first-token": "80ms"})
+    command = simulator({"first-token": "80ms"}).command_on("127.0.0.1", 7)
     assert command[command.index("--model") + 1] == WIRING.service_settings()["RAG_LLM_MODEL"]
-    assert command[-2:] == ("--first-token", "80ms")
+    assert command[command.index("--first-token") + 1] == "80ms"
 
 
 def test_settings_of_an_experiment_become_the_services_variables() -> None:

