@@ -2,13 +2,16 @@
 # Works with GNU make 3.81 (macOS) and later.
 
 STACK ?= local
+LLM ?=
+MODEL ?=
 ARGS ?=
 TESTS ?= tests
 BIN := .venv/bin
-RUN_FLAGS = $(if $(filter-out local,$(STACK)),--stack $(STACK)) $(ARGS)
+RUN_FLAGS = $(if $(filter-out local,$(STACK)),--stack $(STACK)) $(if $(LLM),--llm $(LLM)) $(if $(MODEL),--model $(MODEL)) $(ARGS)
+SETUP_FOR_RUN = $(if $(filter local/vllm,$(STACK)/$(LLM)),vllm,setup)
 
 .DEFAULT_GOAL := help
-.PHONY: recall help setup setup-dev test test-all check format lock list doctor clean bench-service bench-embedder bench-vector-db soak FORCE
+.PHONY: recall help setup setup-dev vllm test test-vllm test-all check format lock list doctor clean bench-service bench-embedder bench-vector-db soak FORCE
 
 help: ## list what make can do
 	@echo "ragquake: does a RAG service survive a tenfold spike and a failing dependency?"
@@ -16,9 +19,10 @@ help: ## list what make can do
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo "  STACK=compose runs on the containers of docker-compose.yml instead of local processes,"
+	@echo "  LLM=vllm (or the URL of a server that runs) and MODEL=… choose the model server,"
 	@echo "  ARGS='…' passes flags on to ragquake, PYTHON=python3.12 picks the Python to set up with."
 
-chaos-%: setup FORCE ## run the experiment of that name, e.g. make chaos-spike
+chaos-%: $(SETUP_FOR_RUN) FORCE ## run the experiment of that name, e.g. make chaos-spike
 	$(BIN)/ragquake run $* $(RUN_FLAGS)
 
 list: setup ## list the experiments
@@ -33,11 +37,17 @@ setup: ## install what is missing: packages, Toxiproxy, search index
 setup-dev: ## the same, with what the tests need
 	@sh scripts/setup --dev
 
+vllm: ## the same, with real vLLM in an environment of its own and a tiny model for it (6 GB)
+	@sh scripts/setup --vllm
+
 test: setup-dev check ## linters, types, import rules, unit and contract tests
 	$(BIN)/pytest $(TESTS) --ignore=tests/scenario -n auto --maxprocesses=4 --dist loadfile $(ARGS)
 
 test-all: test ## the same and the scenarios, which start real stacks, one after the other
 	$(BIN)/pytest tests/scenario $(ARGS)
+
+test-vllm: setup-dev vllm ## the model server's conformance suite and a disturbed run, against real vLLM
+	RAGQUAKE_TEST_VLLM=1 $(BIN)/pytest tests/conformance tests/scenario/test_real_vllm.py $(ARGS)
 
 check: setup-dev ## linters, types and import rules alone
 	$(BIN)/ruff check .

@@ -1,9 +1,9 @@
 """Gives a fresh clone everything it lacks, and a clone that has it all its prompt back.
 
 `make setup` ends with three things in place: `.venv` (the hash-locked packages and `.venv/bin/ragquake`),
-Toxiproxy in `.ragquake/bin`, and the search index in `.ragquake/index`. Each step keeps a key of what it
-was made from and is skipped while the key fits. Toxiproxy is compiled (42 s of two cores) while the
-packages download, because both together have to fit into a first run of six minutes.
+Toxiproxy in `.ragquake/bin`, and the search index in `.ragquake/index`; `--vllm` adds a model server. Each
+step keeps a key of what it was made from and is skipped while the key fits. Toxiproxy is compiled (42 s of
+two cores) while the packages download, because both together have to fit into a first run of six minutes.
 
 Only the standard library is used: this file runs before anything is installed.
 """
@@ -26,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import steps_index
 import steps_python
 import steps_toxiproxy
+import steps_vllm
 from console import SetupError, say
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -38,6 +39,7 @@ class Request:
     packages: str
     index: bool
     toxiproxy: bool
+    vllm: bool
 
 
 def parse(arguments: list[str]) -> Request:
@@ -45,8 +47,10 @@ def parse(arguments: list[str]) -> Request:
     parser.add_argument("--dev", action="store_true", help="also what the tests need")
     parser.add_argument("--no-index", action="store_true", help="leave the search index out")
     parser.add_argument("--no-toxiproxy", action="store_true", help="leave Toxiproxy out")
+    parser.add_argument("--vllm", action="store_true", help="also vLLM and a tiny model for it")
     given = parser.parse_args(arguments)
-    return Request("dev" if given.dev else "run", not given.no_index, not given.no_toxiproxy)
+    packages = "dev" if given.dev else "run"
+    return Request(packages, not given.no_index, not given.no_toxiproxy, given.vllm)
 
 
 @contextlib.contextmanager
@@ -68,6 +72,8 @@ def set_up(request: Request) -> None:
         steps_python.provide(ROOT, request.packages)
         if request.index:
             steps_index.provide(ROOT)
+        if request.vllm:
+            steps_vllm.provide(ROOT)
         if toxiproxy:
             toxiproxy.finish()
     finally:

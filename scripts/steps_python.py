@@ -130,7 +130,7 @@ def choose_installer(root: Path, venv: Path) -> Installer:
     inside = venv / "bin" / "uv"
     uv = working_uv(inside)
     if uv is None and os.environ.get("RAGQUAKE_INSTALLER") != "pip":
-        say("python", "uv is not here; installing it into .venv")
+        say("python", f"uv is not here; installing it into {venv}")
         lock = root / "requirements" / "uv.lock"
         got = subprocess.run([python, "-m", "pip", "install", "--quiet", "--require-hashes", "-r", lock])
         uv = working_uv(inside) if got.returncode == 0 else None

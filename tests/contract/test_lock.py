@@ -12,7 +12,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parents[2]
-LOCKS = ("run", "dev", "uv")
+LOCKS = ("run", "dev", "uv", "vllm-cpu", "vllm-gpu")
 ENTRY = re.compile(r"^(?P<name>[\w.-]+)==(?P<version>[\w.+!-]+)(?P<rest>(?:.*\\\n)*.*)$", re.MULTILINE)
 
 
