@@ -19,7 +19,7 @@ from starlette.routing import Route
 
 from rag_service.model_server.engine import Engine
 from rag_service.model_server.fault_set import FaultSet, parse_faults
-from rag_service.model_server.openai import ApiError
+from rag_service.model_server.openai_errors import ApiError
 
 MAX_BODY_BYTES = 64 * 1024
 

@@ -7,7 +7,8 @@ requests give the same faults.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from rag_service.model_server.faults import Fault, fault_kinds
-from rag_service.model_server.openai import ApiError
+from rag_service.model_server.openai_errors import ApiError
 
 MAX_FAULTS = 32
 
@@ -25,18 +26,21 @@ class Armed:
     """A fault that is in, and on how many requests it has acted."""
 
     fault: Fault
+    since_s: float
     hits: int = 0
 
-    @property
-    def spent(self) -> bool:
-        return self.fault.count is not None and self.hits >= self.fault.count
+    def acts_at(self, now_s: float) -> bool:
+        """Whether it is neither used up nor over."""
+        count, for_s = self.fault.count, self.fault.for_s
+        return (count is None or self.hits < count) and (for_s is None or now_s - self.since_s < for_s)
 
 
 class FaultSet:
-    """What is armed now."""
+    """What is armed now; `clock` tells when a fault has been in for long enough."""
 
-    def __init__(self, random: Random) -> None:
+    def __init__(self, random: Random, clock: Callable[[], float] = time.monotonic) -> None:
         self._random = random
+        self._clock = clock
         self._armed: tuple[Armed, ...] = ()
 
     @property
@@ -45,19 +49,31 @@ class FaultSet:
 
     def replace(self, faults: Sequence[Fault]) -> None:
         """Put these in, and nothing else; every count starts anew."""
-        self._armed = tuple(Armed(fault) for fault in faults)
+        now_s = self._clock()
+        self._armed = tuple(Armed(fault, now_s) for fault in faults)
 
     def draw(self) -> tuple[Fault, ...]:
         """The faults that act on the next request, in the order in which they were given."""
+        if not self._armed:
+            return ()
+        now_s = self._clock()
         drawn = [
             armed
             for armed in self._armed
-            if not armed.spent
+            if armed.acts_at(now_s)
             and (armed.fault.probability >= 1.0 or self._random.random() < armed.fault.probability)
         ]
         for armed in drawn:
             armed.hits += 1
         return tuple(armed.fault for armed in drawn)
+
+    def health(self) -> ApiError | None:
+        """What to tell who asks whether the server is ready; None when it is."""
+        for armed in self._armed:
+            refusal = armed.fault.health()
+            if refusal is not None and armed.acts_at(self._clock()):
+                return refusal
+        return None
 
 
 def parse_faults(body: Any) -> tuple[Fault, ...]:

@@ -1,4 +1,4 @@
-"""What a fault of the model server is: validated data, and two moments at which it may act.
+"""What a fault of the model server is: validated data, and the moments at which it may act.
 
 A fault proxy works on bytes and connections, so it cannot make a server say 429, abort an answer or fall
 silent behind a living connection. These faults can. Each names the public behaviour that it copies. A kind
@@ -13,7 +13,7 @@ from typing import Annotated, Protocol, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from rag_service.model_server.openai import ApiError
+from rag_service.model_server.openai_errors import ApiError
 
 MAX_DELAY_S = 600.0
 MAX_TOKENS = 100_000
@@ -47,16 +47,24 @@ class Wire(Protocol):
 
 
 class Fault(BaseModel):
-    """A fault with its parameters; it acts on a request with `probability`, on at most `count` of them."""
+    """A fault with its parameters.
+
+    It acts on a request with `probability`, on at most `count` of them, and for `for_s` seconds at most.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     kind: str
     probability: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
     count: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    for_s: Delay | None = None
 
     def refusal(self) -> ApiError | None:
         """The error that answers the request before it takes a place, or nothing."""
+        return None
+
+    def health(self) -> ApiError | None:
+        """The error that answers who asks whether the server is ready, or nothing. It is not a hit."""
         return None
 
     async def before_token(self, position: int, wire: Wire) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from rag_service.model_server.faults.fault import Delay, Fault, register
-from rag_service.model_server.openai import ApiError, retry_after
+from rag_service.model_server.openai_errors import ApiError, retry_after
 
 
 @register

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from rag_service.model_server.admin import Gate
 from rag_service.model_server.fault_set import MAX_FAULTS, FaultSet, parse_faults
 from rag_service.model_server.faults import fault_kinds
-from rag_service.model_server.openai import ApiError
+from rag_service.model_server.openai_errors import ApiError
 
 KINDS = {
     "abort": {"after_tokens": 3},
@@ -23,6 +23,7 @@ KINDS = {
     "malformed_chunk": {"after_tokens": 3},
     "rate_limited": {"retry_after_s": 1.5},
     "slow_first_token": {"delay_s": 2},
+    "slow_startup": {"for_s": 20},
     "slow_tokens": {"delay_s": 0.5},
     "stall": {"after_tokens": 0, "ping_s": 0.1},
     "truncate": {"after_tokens": 3},
@@ -42,7 +43,7 @@ def test_the_kinds_are_those_that_the_plan_names() -> None:
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_every_kind_is_read_back_as_it_was_written(kind: str) -> None:
     """Parameters, probability and count survive; nothing is converted in silence."""
-    written = {"kind": kind, "probability": 0.25, "count": 3, **KINDS[kind]}
+    written = {"kind": kind, "probability": 0.25, "count": 3, "for_s": 2.5, **KINDS[kind]}
     (fault,) = parse_faults(_faults(written))
     assert {key: value for key, value in fault.model_dump().items() if key in written} == written
 
@@ -61,6 +62,8 @@ def test_every_kind_is_read_back_as_it_was_written(kind: str) -> None:
         ({"kind": "unavailable", "probability": 0}, ("probability", "0")),
         ({"kind": "unavailable", "probability": 1.01}, ("probability", "1.01", "1")),
         ({"kind": "unavailable", "count": 0}, ("count", "0", "1")),
+        ({"kind": "unavailable", "for_s": 0}, ("for_s", "0")),
+        ({"kind": "slow_startup"}, ("faults[0].for_s", "missing")),
         ("stall", ("faults[0]", "'stall'", "object")),
     ],
 )
@@ -107,6 +110,29 @@ def test_a_count_says_on_how_many_requests_a_fault_acts() -> None:
     assert faults.armed[0].hits == 2
     faults.replace(two)
     assert len(faults.draw()) == 1
+
+
+def test_a_fault_is_over_after_its_time() -> None:
+    """No fault outlives what was said of it, whoever forgot to take it out."""
+    now_s = 50.0
+    faults = FaultSet(Random(1), lambda: now_s)
+    faults.replace(parse_faults(_faults({"kind": "unavailable", "for_s": 2}, {"kind": "rate_limited"})))
+    assert [fault.kind for fault in faults.draw()] == ["unavailable", "rate_limited"]
+    now_s = 52.0
+    assert [fault.kind for fault in faults.draw()] == ["rate_limited"]
+
+
+def test_a_server_that_starts_up_says_so_to_health_checks_until_it_is_ready() -> None:
+    """Other faults leave health checks alone, and a health check is no hit."""
+    now_s = 50.0
+    faults = FaultSet(Random(1), lambda: now_s)
+    faults.replace(parse_faults(_faults({"kind": "unavailable"}, {"kind": "slow_startup", "for_s": 2})))
+    refusal = faults.health()
+    assert refusal is not None
+    assert refusal.code == 503
+    assert [armed.hits for armed in faults.armed] == [0, 0]
+    now_s = 52.0
+    assert faults.health() is None
 
 
 def test_a_probability_is_drawn_for_each_request_from_the_seed() -> None:

@@ -1,0 +1,61 @@
+"""Errors as vLLM words them: `{"error": {"message", "type", "param", "code"}}`.
+
+Clients match on these words to tell a prompt that is too long from a server that is too busy, so they are
+vLLM's own (0.32, `entrypoints/`, `renderers/params.py`), numbers in the same places.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+
+class ApiError(Exception):
+    """An error that becomes a response with `code` as its status."""
+
+    def __init__(
+        self,
+        code: int,
+        kind: str,
+        message: str,
+        param: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.kind = kind
+        self.param = param
+        self.headers = dict(headers or {})
+
+    def body(self) -> dict[str, Any]:
+        return {"error": {"message": str(self), "type": self.kind, "param": self.param, "code": self.code}}
+
+
+def bad_request(message: str, param: str | None = None) -> ApiError:
+    return ApiError(400, "BadRequestError", message, param)
+
+
+def no_such_model(name: str) -> ApiError:
+    return ApiError(404, "NotFoundError", f"The model `{name}` does not exist.", "model")
+
+
+def too_long(prompt_tokens: int, output_tokens: int, max_model_len: int) -> ApiError:
+    """vLLM stops counting at the first token that does not fit, so the prompt has "at least" so many."""
+    counted = min(prompt_tokens, max(max_model_len - output_tokens, 0) + 1)
+    return bad_request(
+        f"This model's maximum context length is {max_model_len} tokens. However, you requested "
+        f"{output_tokens} output tokens and your prompt contains at least {counted} input tokens, for a "
+        f"total of at least {counted + output_tokens} tokens. Please reduce the length of the input prompt "
+        f"or the number of requested output tokens. (parameter=input_tokens, value={counted})",
+        "input_tokens",
+    )
+
+
+def overloaded(message: str, headers: Mapping[str, str] | None = None) -> ApiError:
+    return ApiError(503, "ServiceUnavailableError", message, headers=headers)
+
+
+def retry_after(seconds: float | None) -> dict[str, str]:
+    """The header, in whole seconds as HTTP wants it; none where nothing is said."""
+    return {} if seconds is None else {"Retry-After": str(math.ceil(seconds))}
