@@ -2,8 +2,8 @@
 
 Gauges and totals are read from the engine when somebody looks. Histograms count as the engine goes, a step at
 a time: all sequences of a step share the time since the last one, so a batch of 200 is one observation of
-weight 200. That keeps metrics out of the cost of a token, which prometheus-client's own histograms, a lock for
-every observation, would be a good part of.
+weight 200. That keeps metrics out of the cost of a token, which prometheus-client's own histograms, with a
+lock for every observation, would be a good part of.
 """
 
 from __future__ import annotations
