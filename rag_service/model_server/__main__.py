@@ -121,6 +121,12 @@ def parser() -> argparse.ArgumentParser:
         )
     flags.add_argument("--seed", type=int, default=0, help="of the jitter and of the faults' draws")
     flags.add_argument(
+        "--startup",
+        type=duration_s,
+        default="0s",
+        help="how long to load a model that is none: until then nobody listens, as with vLLM",
+    )
+    flags.add_argument(
         "--admin-token",
         default=os.environ.get(TOKEN_VARIABLE),
         help=f"what callers of /admin must send (default: ${TOKEN_VARIABLE}; without: loopback only)",
@@ -144,6 +150,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     faults = FaultSet(Random(f"faults {options.seed}"))
     app = make_app(engine, options.model, time.time, uuid4, faults, Gate(options.admin_token or None))
     logging.getLogger("uvicorn.error").addFilter(_is_unasked)
+    time.sleep(options.startup)
     return serve(app, options.host, options.port, name="model server")
 
 

@@ -71,8 +71,8 @@ class Completions:
             generation = self._engine.generate(
                 tokens, len(completion.tokens), completion.finish_reason, stepwise=bool(faults)
             )
-        except QueueFull as error:
-            raise overloaded(f"The server is overloaded: {error}.") from None
+        except QueueFull:
+            raise overloaded("Request queue full.") from None
         except PromptTooLong:
             raise too_long(len(tokens), limit, self._engine.limits.max_model_len) from None
         answer = _Answer(request, completion, self._name(request), int(self._clock()), self._model, send)
