@@ -11,7 +11,7 @@ RUN_FLAGS = $(if $(filter-out local,$(STACK)),--stack $(STACK)) $(if $(LLM),--ll
 SETUP_FOR_RUN = $(if $(filter local/vllm,$(STACK)/$(LLM)),vllm,setup)
 
 .DEFAULT_GOAL := help
-.PHONY: recall help setup setup-dev vllm test test-vllm test-all check format lock list doctor clean bench-service bench-embedder bench-vector-db soak FORCE
+.PHONY: recall help setup setup-dev vllm test test-vllm test-all check format lock list doctor clean bench-service bench-embedder bench-vector-db bench-model-server soak FORCE
 
 help: ## list what make can do
 	@echo "ragquake: does a RAG service survive a tenfold spike and a failing dependency?"
@@ -67,6 +67,9 @@ bench-embedder: setup ## embedding in micro-batches against one question at a ti
 
 bench-vector-db: setup ## a million vectors behind HTTP at 50 searches/s, with recall (some 5 minutes, 6 GB of memory)
 	$(BIN)/python -m bench.vector_db $(ARGS)
+
+bench-model-server: setup ## streamed tokens/s per core of the simulator, beside mock servers from PyPI (ARGS='--quick')
+	$(BIN)/python -m bench.model_server $(ARGS)
 
 soak: setup ## ten minutes at half capacity: memory, descriptors, tasks, connections (ARGS='--minutes 2')
 	$(BIN)/python -m bench.soak $(ARGS)
