@@ -150,7 +150,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     faults = FaultSet(Random(f"faults {options.seed}"))
     app = make_app(engine, options.model, time.time, uuid4, faults, Gate(options.admin_token or None))
     logging.getLogger("uvicorn.error").addFilter(_is_unasked)
-    time.sleep(options.startup)
+    try:
+        time.sleep(options.startup)
+    except KeyboardInterrupt:
+        return 0
     return serve(app, options.host, options.port, name="model server")
 
 
