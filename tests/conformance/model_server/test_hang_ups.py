@@ -1,0 +1,78 @@
+"""A caller who hangs up costs nothing more: the place is free at once, whether it ran or waited.
+
+Each answer here would take more than ten seconds; a second is what the service's breaker and the experiments
+count on. The negative control of each wait is the check before it: the places were taken.
+"""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.conformance.model_server.live import CHAT, LONG, MAX_NUM_SEQS, Live, a_question, eventually
+
+FREE_WITHIN_S = 3.0
+
+
+def free_within(server: Live, running: int, waiting: int = 0) -> None:
+    """The places are free long before the answers could have come to their end."""
+    begun_s = time.monotonic()
+    eventually(lambda: (server.running, server.waiting) == (running, waiting), "free")
+    assert time.monotonic() - begun_s < FREE_WITHIN_S
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
+def test_who_hangs_up_frees_the_place(server: Live, path: str, stream: bool) -> None:
+    """Streamed or not: nobody computes an answer that nobody reads."""
+    with server.callers(2, path, stream=stream):
+        eventually(lambda: server.running == 2, "running")
+    free_within(server, 0)
+
+
+def test_who_hangs_up_while_waiting_leaves_the_queue(server: Live) -> None:
+    """The running ones go on; those who waited are gone."""
+    with server.callers(MAX_NUM_SEQS):
+        eventually(lambda: server.running == MAX_NUM_SEQS, "full")
+        with server.callers(3):
+            eventually(lambda: server.waiting == 3, "queueing")
+        free_within(server, MAX_NUM_SEQS)
+
+
+def test_a_freed_place_goes_to_who_waits(server: Live) -> None:
+    """One hangs up, the next begins."""
+    with server.callers(MAX_NUM_SEQS + 1) as held:
+        eventually(lambda: (server.running, server.waiting) == (MAX_NUM_SEQS, 1), "one too many")
+        held[0].close()
+        free_within(server, MAX_NUM_SEQS)
+
+
+def test_no_token_is_made_for_nobody(server: Live) -> None:
+    """The count of generated tokens moves while they listen, and stands still when they have gone."""
+    before = server.metric("generation_tokens_total")
+    with server.callers(2):
+        eventually(lambda: server.metric("generation_tokens_total") > before + 10, "generating")
+    free_within(server, 0)
+    after = server.metric("generation_tokens_total")
+    time.sleep(0.5)
+    assert server.metric("generation_tokens_total") == after
+    assert after - before < 2 * LONG
+
+
+def test_the_cache_is_given_back(server: Live) -> None:
+    """KV blocks are taken while answers run, and given back with them."""
+    with server.callers(2):
+        eventually(lambda: server.metric("kv_cache_usage_perc") > 0, "in use")
+    free_within(server, 0)
+    eventually(lambda: server.metric("kv_cache_usage_perc") == 0, "given back")
+
+
+def test_a_caller_who_has_heard_enough(server: Live) -> None:
+    """Hanging up after the first tokens is the same as before them."""
+    asked = server.body(CHAT, a_question(), stream=True, max_tokens=LONG, ignore_eos=True)
+    with server.client.stream("POST", CHAT, json=asked) as answer:
+        lines = answer.iter_lines()
+        for _ in range(10):
+            next(lines)
+        assert server.running == 1
+    free_within(server, 0)
