@@ -1,73 +1,322 @@
-"""The running set is bounded and the queue is first come, first served, whatever clients do."""
+"""vLLM's rules of who is in a step, whatever clients do."""
+
+from typing import Any
 
 import pytest
+from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from rag_service.model_server.scheduler import QueueFull, Scheduler, State
+from rag_service.model_server.kv_cache import block_hashes
+from rag_service.model_server.scheduler import (
+    Limits,
+    PromptTooLong,
+    QueueFull,
+    Scheduler,
+    Sequence,
+    State,
+    Step,
+)
 
-MAX_RUNNING = 3
+BLOCK_TOKENS = 4
 MAX_WAITING = 4
+LONGEST = 40
+
+
+def _limits(**more: Any) -> Limits:
+    usual = {
+        "max_num_seqs": 3,
+        "max_num_batched_tokens": LONGEST,
+        "max_model_len": LONGEST,
+        "kv_blocks": 100,
+        "block_tokens": BLOCK_TOKENS,
+        "max_waiting": MAX_WAITING,
+    }
+    return Limits(**usual | more)
+
+
+def _sequence(prompt_tokens: int = 8, output_tokens: int = 3, **more: Any) -> Sequence:
+    return Sequence(prompt_tokens, output_tokens, **more)
 
 
 class SchedulerMachine(RuleBasedStateMachine):
-    """Holds the scheduler to a model made of two plain lists."""
+    """Submits, steps, holds, releases and aborts; blocks are scarce, so that preemption is common."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.scheduler = Scheduler(MAX_RUNNING, MAX_WAITING)
-        self.running: list[int] = []
-        self.waiting: list[int] = []
-        self.last = 0
+    @initialize(
+        chunked=st.booleans(), caching=st.booleans(), blocks=st.integers(10, 16), budget=st.integers(3, 24)
+    )
+    def begin(self, chunked: bool, caching: bool, blocks: int, budget: int) -> None:
+        self.limits = _limits(
+            chunked_prefill=chunked,
+            prefix_caching=caching,
+            kv_blocks=blocks,
+            max_num_batched_tokens=budget if chunked else LONGEST,
+        )
+        self.scheduler = Scheduler(self.limits)
+        self.submitted: list[Sequence] = []
+        self.ended: list[Sequence] = []
+        self.aborted: set[Sequence] = set()
+        self.tokens: dict[Sequence, int] = {}
+
+    @property
+    def alive(self) -> list[Sequence]:
+        return [one for one in self.submitted if one.state is not State.ENDED]
+
+    @rule(
+        prompt=st.integers(1, 26),
+        output=st.integers(1, 14),
+        family=st.sampled_from("ab"),
+        held=st.booleans(),
+        stepwise=st.sampled_from([False, False, True]),
+    )
+    def submit(self, prompt: int, output: int, family: str, held: bool, stepwise: bool) -> None:
+        hashes = block_hashes(family * prompt, BLOCK_TOKENS) if self.limits.prefix_caching else ()
+        sequence = Sequence(prompt, output, hashes, held=held, stepwise=stepwise)
+        load = self.scheduler.load
+        if load.waiting >= MAX_WAITING + self.limits.max_num_seqs - load.running:
+            with pytest.raises(QueueFull):
+                self.scheduler.submit(sequence)
+            assert sequence.state is State.NEW
+            return
+        self.scheduler.submit(sequence)
+        self.submitted.append(sequence)
+        self.tokens[sequence] = 0
+
+    @precondition(lambda self: self.alive)
+    @rule(data=st.data())
+    def abort(self, data: st.DataObject) -> None:
+        sequence = data.draw(st.sampled_from(self.alive))
+        self.scheduler.abort(sequence)
+        self.aborted.add(sequence)
+
+    @precondition(lambda self: any(one.held for one in self.alive))
+    @rule(data=st.data())
+    def release(self, data: st.DataObject) -> None:
+        self.scheduler.release(data.draw(st.sampled_from([one for one in self.alive if one.held])))
 
     @rule()
-    def submit(self) -> None:
-        self.last += 1
-        if len(self.running) == MAX_RUNNING and len(self.waiting) == MAX_WAITING:
-            with pytest.raises(QueueFull):
-                self.scheduler.submit(self.last)
-        elif self.scheduler.submit(self.last) is State.RUNNING:
-            self.running.append(self.last)
-        else:
-            self.waiting.append(self.last)
+    def step(self) -> None:
+        self._finish(self._plan())
 
-    @precondition(lambda self: self.running)
+    @precondition(lambda self: self.alive)
     @rule(data=st.data())
-    def finish_a_running_one(self, data: st.DataObject) -> None:
-        sequence = data.draw(st.sampled_from(self.running))
-        self.running.remove(sequence)
-        admitted = self.scheduler.finish(sequence)
-        assert admitted == (self.waiting[0] if self.waiting else None), "the first to come is the next to run"
-        if admitted is not None:
-            self.running.append(self.waiting.pop(0))
+    def step_in_which_somebody_hangs_up(self, data: st.DataObject) -> None:
+        step = self._plan()
+        self.abort(data)
+        self._finish(step)
 
-    @precondition(lambda self: self.waiting)
-    @rule(data=st.data())
-    def hang_up_while_waiting(self, data: st.DataObject) -> None:
-        sequence = data.draw(st.sampled_from(self.waiting))
-        self.waiting.remove(sequence)
-        assert self.scheduler.finish(sequence) is None, "nobody gains a place that was not held"
+    def _plan(self) -> Step:
+        held = [one for one in self.alive if one.held]
+        step = self.scheduler.plan()
+        assert step.prefill_tokens == sum(tokens for _, tokens in step.prefills)
+        assert step.prefill_tokens + len(step.decoding) <= self.limits.max_num_batched_tokens
+        taking_part = [one for one, _ in step.prefills] + step.decoding
+        assert len(set(taking_part)) == len(taking_part), "nobody takes part twice"
+        assert not set(held) & set(taking_part), "whoever is held takes no part"
+        for one, tokens in step.prefills:
+            assert tokens >= 1
+            assert one.computed + tokens <= one.prompt_tokens + one.given
+            if not self.limits.chunked_prefill:
+                assert one.computed + tokens == one.prompt_tokens + one.given, "prompts are whole"
+        return step
+
+    def _finish(self, step: Step) -> None:
+        progress = self.scheduler.finish(step)
+        for one in progress.gave:
+            assert one not in self.aborted
+            self.tokens[one] += 1
+        for one in progress.ended:
+            assert one not in self.ended, "nobody ends twice"
+            assert self.tokens[one] == one.output_tokens, "all tokens were given"
+            self.ended.append(one)
 
     @invariant()
-    def the_counts_are_true_and_bounded(self) -> None:
+    def places_are_bounded_and_first_come_is_first_served(self) -> None:
+        if not hasattr(self, "scheduler"):
+            return
         load = self.scheduler.load
-        assert (load.running, load.waiting) == (len(self.running), len(self.waiting))
-        assert load.running <= MAX_RUNNING
-        assert load.waiting == 0 or load.running == MAX_RUNNING, "nobody waits beside a free place"
+        numbers = {one: number for number, one in enumerate(self.submitted)}
+        running = [numbers[one] for one in self.alive if one.state is State.RUNNING]
+        waiting = [numbers[one] for one in self.alive if one.state is State.WAITING]
+        assert (load.running, load.waiting) == (len(running), len(waiting))
+        assert load.running <= self.limits.max_num_seqs
+        assert not running or not waiting or max(running) < min(waiting), "nobody was overtaken"
+
+    @invariant()
+    def no_block_is_lost(self) -> None:
+        if not hasattr(self, "scheduler"):
+            return
+        holdings = [one.holding for one in self.submitted]
+        private = sum(holding.blocks - len(holding.shared) for holding in holdings)
+        shared = {block for holding in holdings for block in holding.shared}
+        assert self.scheduler.kv_cache.available == self.limits.kv_blocks - private - len(shared)
+        for one in self.submitted:
+            assert one.computed <= one.holding.tokens or one.state is State.ENDED
+            assert one.state is State.RUNNING or one.holding.blocks == 0
+
+    @invariant()
+    def tokens_are_counted_once(self) -> None:
+        if hasattr(self, "scheduler"):
+            assert all(one.given == self.tokens[one] <= one.output_tokens for one in self.submitted)
+
+    def teardown(self) -> None:
+        """Whoever is not aborted ends with all its tokens, and then every block is free."""
+        if not hasattr(self, "scheduler"):
+            return
+        for _ in range(5000):
+            for one in self.alive:
+                if one.given == one.output_tokens:
+                    self.scheduler.abort(one)  # a stepwise one, whose caller has it all
+                elif one.held:
+                    self.scheduler.release(one)
+            if not self.alive:
+                break
+            step = self._plan()
+            assert not step.empty or step.preempted, "somebody can always go on"
+            self._finish(step)
+        assert not self.alive
+        for one in set(self.submitted) - self.aborted:
+            assert self.tokens[one] == one.output_tokens
+            assert one.stepwise or one in self.ended
+        assert self.scheduler.kv_cache.available == self.limits.kv_blocks
 
 
 TestScheduler = SchedulerMachine.TestCase
+TestScheduler.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+
+
+def _steps(scheduler: Scheduler, limit: int = 200) -> list[tuple[int, int]]:
+    """Prefill tokens and decoding sequences, step by step, until nobody can go on."""
+    taken = []
+    while not (step := scheduler.plan()).empty:
+        taken.append((step.prefill_tokens, len(step.decoding)))
+        scheduler.finish(step)
+        assert len(taken) < limit
+    return taken
+
+
+def test_a_prompt_is_computed_once_and_then_each_step_gives_a_token() -> None:
+    """The step that computes the prompt gives the first."""
+    scheduler = Scheduler(_limits())
+    scheduler.submit(_sequence(8, 3))
+    assert _steps(scheduler) == [(8, 0), (0, 1), (0, 1)]
+
+
+def test_decoding_goes_on_beside_the_chunks_of_a_long_prompt() -> None:
+    """The budget is 10: a prompt of 25 takes what the decoding sequence leaves."""
+    scheduler = Scheduler(_limits(max_num_batched_tokens=10))
+    scheduler.submit(_sequence(8, 5))
+    scheduler.finish(scheduler.plan())
+    scheduler.submit(_sequence(25, 1))
+    assert _steps(scheduler) == [(9, 1), (9, 1), (7, 1), (0, 1)]
+
+
+def test_without_chunks_a_prompt_waits_until_it_fits_whole() -> None:
+    """Forty tokens a step: two prompts of 25 take two steps, and the first of them decodes in the second."""
+    scheduler = Scheduler(_limits(chunked_prefill=False))
+    for _ in range(2):
+        scheduler.submit(_sequence(25, 2))
+    assert _steps(scheduler) == [(25, 0), (25, 1), (0, 1)]
+
+
+def test_the_one_who_came_last_is_preempted_and_computes_everything_anew() -> None:
+    """Five blocks of four tokens: two prompts of eight fit until both grow; all is computed again."""
+    scheduler = Scheduler(_limits(kv_blocks=5, max_model_len=20, prefix_caching=False))
+    first, second = _sequence(8, 6), _sequence(8, 6)
+    scheduler.submit(first)
+    scheduler.submit(second)
+    scheduler.finish(scheduler.plan())
+    step = scheduler.plan()
+    assert (step.decoding, step.preempted) == ([first], [second])
+    assert scheduler.load.waiting == 1
+    scheduler.finish(step)
+    assert _steps(scheduler) == [(0, 1)] * 4 + [(9, 0)] + [(0, 1)] * 4
+    assert second.given == 6
+
+
+def test_a_known_beginning_is_not_computed_again_but_the_last_token_always_is() -> None:
+    """Sixteen tokens are four blocks; the second time twelve of them are spared, although all are known."""
+    scheduler = Scheduler(_limits())
+    hashes = block_hashes("aaaabbbbccccdddd", BLOCK_TOKENS)
+    scheduler.submit(Sequence(16, 1, hashes))
+    again = Sequence(16, 1, hashes)
+    assert _steps(scheduler) == [(16, 0)]
+    scheduler.submit(again)
+    assert _steps(scheduler) == [(4, 0)]
+    assert again.cached_tokens == 12
+
+
+def test_a_held_sequence_keeps_its_place_and_delays_nobody() -> None:
+    """One place of two is held: the others pass through the second one."""
+    scheduler = Scheduler(_limits(max_num_seqs=2))
+    held, other, third = _sequence(held=True), _sequence(output_tokens=2), _sequence(output_tokens=2)
+    for one in (held, other, third):
+        scheduler.submit(one)
+    assert _steps(scheduler) == [(8, 0), (0, 1), (8, 0), (0, 1)]
+    assert (held.state, third.state) == (State.RUNNING, State.ENDED)
+    scheduler.release(held)
+    assert _steps(scheduler) == [(8, 0), (0, 1), (0, 1)]
+
+
+def test_a_stepwise_sequence_gives_one_token_for_each_release_and_keeps_its_place() -> None:
+    """Also after its last one, until it is aborted."""
+    scheduler = Scheduler(_limits())
+    sequence = _sequence(8, 2, stepwise=True)
+    scheduler.submit(sequence)
+    assert _steps(scheduler) == []
+    for expected in ([(8, 0)], [(0, 1)], []):
+        scheduler.release(sequence)
+        assert _steps(scheduler) == expected
+    assert (sequence.given, scheduler.load.running) == (2, 1)
+    scheduler.abort(sequence)
+    assert scheduler.load.running == 0
+
+
+def test_the_queue_is_bounded_behind_those_who_find_a_place() -> None:
+    """One place and none to wait in: the second is refused, and once the first is gone a third is not."""
+    scheduler = Scheduler(_limits(max_num_seqs=1, max_waiting=0))
+    first = _sequence()
+    scheduler.submit(first)
+    with pytest.raises(QueueFull, match="0 requests wait already"):
+        scheduler.check_room()
+    scheduler.abort(first)
+    scheduler.submit(_sequence())
+
+
+def test_what_the_context_cannot_hold_is_refused() -> None:
+    """The message has all three numbers."""
+    with pytest.raises(PromptTooLong, match=r"40 tokens, but 38 of prompt and 3 of answer"):
+        Scheduler(_limits()).submit(_sequence(38, 3))
+    Scheduler(_limits()).submit(_sequence(37, 3))
 
 
 def test_a_sequence_cannot_be_submitted_twice() -> None:
     """Two places for one sequence would never both be freed."""
-    scheduler = Scheduler(1, 1)
-    scheduler.submit(1)
+    scheduler, sequence = Scheduler(_limits()), _sequence()
+    scheduler.submit(sequence)
     with pytest.raises(ValueError, match="twice"):
-        scheduler.submit(1)
+        scheduler.submit(sequence)
 
 
-def test_bounds_that_admit_nobody_are_refused() -> None:
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"max_num_seqs": 0}, "max_num_seqs is 0"),
+        ({"max_waiting": -1}, "max_waiting is -1"),
+        ({"kv_blocks": 9}, "kv_blocks · block_tokens hold only 36"),
+        ({"max_num_seqs": 41}, "at least max_num_seqs, which is 41"),
+        ({"chunked_prefill": False, "max_num_batched_tokens": 39}, "without chunked prefill"),
+    ],
+)
+def test_limits_under_which_somebody_would_wait_for_ever_are_refused(
+    wrong: dict[str, Any], said: str
+) -> None:
     """The message gives the values and what is allowed."""
-    with pytest.raises(ValueError, match="max_running=0"):
-        Scheduler(0, 1)
+    with pytest.raises(ValueError, match=said):
+        _limits(**wrong)
+
+
+def test_an_empty_prompt_or_answer_is_refused() -> None:
+    """A step gives at least one token."""
+    with pytest.raises(ValueError, match="output_tokens=0"):
+        Sequence(1, 0)

@@ -1,0 +1,1 @@
+"""Holds presets to what was measured: published curves, and live servers."""

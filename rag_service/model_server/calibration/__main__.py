@@ -1,0 +1,35 @@
+"""`python -m rag_service.model_server.calibration`: what the simulator's figures are worth."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from rag_service.model_server import presets
+from rag_service.model_server.calibration import curve, published
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command. Exit codes: 0 it holds, 1 it does not, 2 the command line is wrong."""
+    parser = argparse.ArgumentParser(
+        prog="python -m rag_service.model_server.calibration", description="Compare simulated with measured."
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("curve", help="the H100 presets beside the published curves, in virtual time")
+    parser.parse_args(arguments)
+    return _curve()
+
+
+def _curve() -> int:
+    compared = tuple(curve.compare(one, presets.load(one.preset)) for one in published.CURVES)
+    print(curve.table(compared))
+    missed = [one.curve.preset for one in compared if not one.holds]
+    if missed:
+        print(f"beyond {curve.ALLOWED_ERROR_RATIO:.0%}, or with another jump: {', '.join(missed)}")
+        return 1
+    print(f"every time per output token is within {curve.ALLOWED_ERROR_RATIO:.0%} of what was published")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
