@@ -1,0 +1,175 @@
+"""A disturbed run against real vLLM, watched through vLLM's own metrics, and what a killed one leaves.
+
+Only where RAGQUAKE_TEST_VLLM=1 says so (`make test-vllm`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from chaos.exit_codes import ExitCode
+from chaos.journal import read
+from chaos.stack.process import marked
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        os.environ.get("RAGQUAKE_TEST_VLLM") != "1", reason="real vLLM is tested by `make test-vllm`"
+    ),
+]
+ROOT = Path(__file__).resolve().parents[2]
+RAGQUAKE = Path(sys.executable).with_name("ragquake")
+READY_WITHIN_S = 400.0
+NAMES = ("num_requests_running", "num_requests_waiting", "generation_tokens_total", "request_success_total")
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What vLLM said of itself at one moment."""
+
+    at_s: float
+    running: int
+    waiting: int
+    tokens: int
+    finished: dict[str, int]
+
+
+@dataclass(slots=True)
+class Run:
+    """`ragquake run … --llm vllm` in a process of its own."""
+
+    process: subprocess.Popen[str]
+    runs: Path
+    samples: list[Sample] = field(default_factory=list)
+
+    @property
+    def bundle(self) -> Path:
+        return (self.runs / "latest").resolve()
+
+    def stack(self) -> dict[str, object]:
+        try:
+            return dict(json.loads((self.bundle / "stack.json").read_text()))
+        except (OSError, ValueError):
+            return {}
+
+    def happened(self, event: str) -> float | None:
+        """When the journal first told of an event."""
+        journal = self.runs / "latest" / "journal.jsonl"
+        facts = read(journal) if journal.exists() else []
+        return next((float(str(fact["at_s"])) for fact in facts if fact["event"] == event), None)
+
+    def wait_for(self, event: str, each: Callable[[], None] = lambda: None) -> None:
+        end_s = time.monotonic() + READY_WITHIN_S
+        while self.happened(event) is None:
+            assert self.process.poll() is None, self.process.communicate()
+            assert time.monotonic() < end_s, f"{event} never came"
+            each()
+            time.sleep(0.2)
+
+    def sample(self) -> None:
+        """Ask vLLM itself, not through the proxy."""
+        url = self.stack()["parts"]["llm"]["url"]  # type: ignore[index]
+        found: dict[str, int] = {}
+        reasons: dict[str, int] = {}
+        for family in text_string_to_metric_families(httpx.get(f"{url}/metrics", timeout=5.0).text):
+            for one in family.samples:
+                name = one.name.removeprefix("vllm:")
+                if name == "request_success_total":
+                    reasons[one.labels["finished_reason"]] = int(one.value)
+                elif name in NAMES:
+                    found[name] = int(one.value)
+        running, waiting, tokens = (found[name] for name in NAMES[:3])
+        self.samples.append(Sample(time.time(), running, waiting, tokens, reasons))
+
+    def end(self) -> tuple[int, str]:
+        out, err = self.process.communicate(timeout=120)
+        return self.process.returncode, out + err
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[[str], Run]]:
+    begun: list[Run] = []
+
+    def run(experiment: str) -> Run:
+        state = tmp_path / "state"
+        state.mkdir()
+        for shared in ("index", "bin", "vllm", "models"):
+            if (ROOT / ".ragquake" / shared).exists():
+                (state / shared).symlink_to((ROOT / ".ragquake" / shared).resolve())
+        runs = tmp_path / "runs"
+        command = [RAGQUAKE, "run", experiment, "--llm", "vllm", "--runs", runs, "--state", state]
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        begun.append(Run(process, runs))
+        return begun[-1]
+
+    yield run
+    for one in begun:
+        if one.process.poll() is None:
+            one.process.kill()
+            one.process.wait()
+
+
+def test_hang_ups_free_their_places(start: Callable[[str], Run]) -> None:
+    """Spike, silence and users who leave: vLLM gave up the answers that nobody read, and the run passes."""
+    run = start("hang-ups")
+    run.wait_for("load.started")
+    run.wait_for("load.ended", each=run.sample)
+    run.sample()
+    code, said = run.end()
+
+    assert code == ExitCode.PASSED, said
+    assert run.stack()["model_server"] == {
+        **{"kind": "vllm", "version": "0.32.0", "model": "tiny"},
+        "owned": True,
+    }
+    silent_s, heard_s = run.happened("fault.injected"), run.happened("fault.removed")
+    assert silent_s is not None and heard_s is not None
+    before = [sample for sample in run.samples if sample.at_s < silent_s]
+    silence = [sample for sample in run.samples if silent_s <= sample.at_s < heard_s]
+    assert max(sample.running for sample in before) >= 3, "the spike was a load"
+    assert max(sample.running for sample in silence) >= 3, "answers were under way when users left"
+    attempts = [json.loads(line) for line in (run.bundle / "attempts.jsonl").read_text().splitlines()]
+    left = sum(attempt["outcome"] == "abandoned" for attempt in attempts)
+    assert left >= 5, "users hung up"
+    last = run.samples[-1]
+    assert (last.running, last.waiting) == (0, 0), "every place is free"
+
+
+def test_a_killed_run_leaves_nothing_of_vllm(start: Callable[[str], Run]) -> None:
+    """kill -9 while vLLM starts: the warden ends the server and the engine, which is a process of its own."""
+    run = start("hang-ups")
+
+    def engines() -> list[psutil.Process]:
+        found = marked(str(run.bundle / "stack.json"))
+        return [one for one in found if "EngineCore" in one.name() or "EngineCore" in " ".join(one.cmdline())]
+
+    end_s = time.monotonic() + READY_WITHIN_S
+    while not (run.stack() and engines()):
+        assert run.process.poll() is None, run.process.communicate()
+        assert time.monotonic() < end_s, "the engine never came"
+        time.sleep(0.2)
+    run.process.kill()
+    run.process.wait()
+    end_s = time.monotonic() + 20.0
+    while left := marked(str(run.bundle / "stack.json")):
+        assert time.monotonic() < end_s, f"left running: {left}"
+        time.sleep(0.2)
