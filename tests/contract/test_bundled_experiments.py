@@ -19,7 +19,7 @@ from journeys.schedule import schedule
 from slo.statistics import minimum_samples
 
 GOLDEN = Path(__file__).resolve().parents[2] / "journeys" / "golden_questions.jsonl"
-STREAMED_PER_ARRIVAL = {"ask": 1, "follow_up": 0}
+STREAMED_PER_ARRIVAL = {"ask": 1, "follow_up": 0, "impatient": 1}
 HEADROOM = 1.05
 
 
@@ -29,7 +29,7 @@ def test_every_judged_phase_brings_enough_streams_for_a_p95(path: Path, tmp_path
     loaded = load_experiment(path)
     plan = Plan.model_validate(plan_for(loaded, "r", "http://127.0.0.1:1", LoadFiles.in_bundle(tmp_path)))
     questions = load_questions(GOLDEN)
-    arrivals = schedule(plan, questions, {"ask": 1, "follow_up": 2})
+    arrivals = schedule(plan, questions, {"ask": 1, "follow_up": 2, "impatient": 1})
 
     streamed = Counter[str]()
     for arrival in arrivals:
