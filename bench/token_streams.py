@@ -63,7 +63,9 @@ class Stream(asyncio.Protocol):
         self._parser.feed_data(data)
 
     def on_body(self, body: bytes) -> None:
-        self.events += body.count(_EVENT)
+        self._tail += body  # an event's mark may be cut in two
+        self.events += self._tail.count(_EVENT)
+        self._tail = self._tail[1 - len(_EVENT) :]
         if self.keep:
             self.body += body
 
@@ -83,6 +85,7 @@ class Stream(asyncio.Protocol):
 
     def _ask(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
+        self._tail = b""
         self._transport.write(self._request)
 
     def leave(self) -> None:
@@ -104,11 +107,10 @@ class Streams:
         _, stream = await loop.create_connection(lambda: Stream(self.request), self.host, self.port)
         stream.keep, stream.repeat = True, False
         await asyncio.wait_for(stream.done, 60.0)
-        events = [line[len(_EVENT) :] for line in stream.body.split(b"\n") if line.startswith(_EVENT)]
-        texts = sum(1 for event in events if _has_text(event))
-        if not texts:
+        tokens, events = tokens_in(bytes(stream.body))
+        if not tokens:
             raise NoTokens(f"no token in what came: {bytes(stream.body[:300])!r}")
-        return texts / len(events)
+        return tokens / events
 
     async def hold(self, number: int, pid: int, warm_up_s: float, seconds: float) -> Counted:
         share = await self.tokens_per_event()
@@ -182,6 +184,12 @@ def _cpu_s(server: psutil.Process) -> float:
     """Of the process and what it has started."""
     times = [process.cpu_times() for process in (server, *server.children(recursive=True))]
     return float(sum(each.user + each.system for each in times))
+
+
+def tokens_in(body: bytes) -> tuple[int, int]:
+    """How many events of a whole stream carry text, and how many there are."""
+    events = [line[len(_EVENT) :] for line in body.split(b"\n") if line.startswith(_EVENT)]
+    return sum(map(_has_text, events)), len(events)
 
 
 def _has_text(event: bytes) -> bool:

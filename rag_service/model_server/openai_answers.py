@@ -104,7 +104,7 @@ def whole_body(
 ) -> bytes:
     """The answer to a request that did not ask for a stream."""
     chat = request.kind == "chat"
-    ending = {
+    ending: dict[str, Any] = {
         "logprobs": None,
         "finish_reason": completion.finish_reason,
         "stop_reason": completion.stop_reason,
@@ -115,7 +115,7 @@ def whole_body(
     else:
         choice = {"index": 0, "text": completion.text} | ending
         choice |= {"prompt_logprobs": None, "prompt_token_ids": None}
-    body = {
+    body: dict[str, Any] = {
         "id": completion_id,
         "object": "chat.completion" if chat else "text_completion",
         "created": created,

@@ -37,7 +37,9 @@ class Running:
     client: httpx.Client
 
     def gauge(self, name: str) -> int:
-        found = re.search(rf"^vllm:{name}\{{[^}}]*\}} (\d+)$", self.client.get("/metrics").text, re.MULTILINE)
+        found = re.search(
+            rf"^vllm:{name}\{{[^}}]*\}} (\d+)\.0$", self.client.get("/metrics").text, re.MULTILINE
+        )
         assert found, f"vllm:{name} is not in /metrics"
         return int(found[1])
 
@@ -104,7 +106,7 @@ def test_a_stream_is_framed_as_vllm_frames_it(quick: Running) -> None:
     text = "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks[:-1])
     assert text == "Serialize obj to a JSON formatted str. [1]"
     assert chunks[-1]["choices"] == []
-    assert chunks[-1]["usage"]["completion_tokens"] == len(text.split())
+    assert chunks[-1]["usage"]["completion_tokens"] == len(chunks) - 2, "all but the role's and this one"
 
 
 def test_a_whole_answer_says_what_the_stream_says(quick: Running) -> None:

@@ -1,0 +1,97 @@
+"""The client of bench-model-server counts what came, however it was cut into reads."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from itertools import pairwise
+from typing import Any, cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.token_streams import Counter, Stream, chat_request, tokens_in
+
+EVENT = b'data: {"choices": [{"delta": {"content": "a"}}]}\n\n'
+ROLE = b'data: {"choices": [{"delta": {"role": "assistant", "content": ""}}]}\n\n'
+DONE = b"data: [DONE]\n\n"
+
+
+class Transport:
+    """Remembers what was asked of it."""
+
+    def __init__(self) -> None:
+        self.written: list[bytes] = []
+        self.closed = False
+
+    def write(self, data: bytes) -> None:
+        self.written.append(data)
+
+    def close(self) -> None:
+        self.closed = True
+
+    abort = close
+
+
+def answer(events: list[bytes], status: int = 200) -> bytes:
+    head = f"HTTP/1.1 {status} Whatever\r\ntransfer-encoding: chunked\r\n\r\n".encode()
+    return head + b"".join(b"%x\r\n%b\r\n" % (len(event), event) for event in events) + b"0\r\n\r\n"
+
+
+async def fed(data: bytes, cuts: list[int]) -> tuple[Stream, Transport]:
+    stream, transport = Stream(b"ask"), Transport()
+    stream.connection_made(cast(Any, transport))
+    edges = sorted({0, len(data), *(cut % len(data) for cut in cuts)})
+    for start, end in pairwise(edges):
+        stream.data_received(data[start:end])
+    await asyncio.sleep(0)
+    return stream, transport
+
+
+@given(st.lists(st.integers(0, 10_000), max_size=6))
+def test_events_are_counted_however_they_are_cut(cuts: list[int]) -> None:
+    """Two answers on one connection; it asks anew after each."""
+    events = [ROLE, EVENT + EVENT, EVENT, DONE]
+
+    async def twice() -> None:
+        stream, transport = await fed(answer(events), cuts)
+        stream.data_received(answer(events))
+        await asyncio.sleep(0)
+        assert (stream.events, stream.answers, stream.failed) == (10, 2, 0)
+        assert transport.written == [b"ask"] * 3
+
+    asyncio.run(twice())
+
+
+def test_an_error_is_a_failure_and_no_answer() -> None:
+    """A benchmark that counts refusals as answers measures nothing."""
+    stream, _ = asyncio.run(fed(answer([b"{}"], status=503), []))
+    assert (stream.answers, stream.failed, stream.events) == (0, 1, 0)
+
+
+def test_sums_have_the_streams_that_are_gone_and_those_that_live() -> None:
+    """A server that closes after each answer loses none of them."""
+
+    async def sums() -> None:
+        gone, living = Counter(), [(await fed(answer([EVENT, DONE]), []))[0] for _ in range(2)]
+        gone.add((await fed(answer([EVENT]), []))[0])
+        assert gone.with_all(living).events == 5
+        assert gone.events == 1
+
+    asyncio.run(sums())
+
+
+@pytest.mark.parametrize(
+    ("events", "tokens"), [([ROLE, EVENT, EVENT, DONE], 2), ([b"data: what\n\n"], 0), ([], 0)]
+)
+def test_only_events_with_text_are_tokens(events: list[bytes], tokens: int) -> None:
+    """Neither the role nor the end is one."""
+    assert tokens_in(b"".join(events)) == (tokens, len(events))
+
+
+def test_the_request_is_one_that_a_server_can_read() -> None:
+    """Its length is right and it asks for exactly so many tokens."""
+    head, body = chat_request("h", 1, "m", 7).split(b"\r\n\r\n")
+    assert f"content-length: {len(body)}".encode() in head
+    assert json.loads(body)["max_tokens"] == 7
