@@ -8,10 +8,11 @@ misspelt one would silently simulate something else.
 
 from __future__ import annotations
 
+import json
 import tomllib
 import types
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
@@ -79,6 +80,15 @@ def parse(name: str, text: str) -> Preset:
         cost=_table(name, "cost", given.get("cost"), Cost),
         limits=_table(name, "limits", given.get("limits"), Limits),
     )
+
+
+def render(preset: Preset) -> str:
+    """A preset as the text that `parse` reads."""
+    lines = [f"{key} = {json.dumps(getattr(preset, key), ensure_ascii=False)}" for key in _TEXTS]
+    for table in _TABLES:
+        values = asdict(getattr(preset, table))
+        lines += ["", f"[{table}]", *(f"{key} = {json.dumps(value)}" for key, value in values.items())]
+    return "\n".join(lines) + "\n"
 
 
 def _table(name: str, table: str, given: Any, kind: type[T]) -> T:
