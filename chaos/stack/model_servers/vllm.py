@@ -12,6 +12,7 @@ the stack finds processes that a killed runner left (`SPT_NOENV`: setproctitle w
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 from chaos.stack.errors import StackError
@@ -52,7 +53,11 @@ def vllm(state: Path, model: str | None = None, more_flags: tuple[str, ...] = ()
     environment = {**ENVIRONMENT, "VLLM_CACHE_ROOT": str(folder / "cache"), "VLLM_CONFIG_ROOT": str(folder)}
     if cpu:
         flags.append("--enforce-eager")
-        environment["VLLM_CPU_KVCACHE_SPACE"] = KV_CACHE_GIB
+        environment |= {
+            "VLLM_CPU_KVCACHE_SPACE": KV_CACHE_GIB,
+            "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # else it takes a core for itself, of the two there are
+            "OMP_NUM_THREADS": "1" if model is None else str(os.cpu_count() or 1),
+        }
     return ModelServer(
         kind="vllm",
         version=stamp.get("version", "unknown"),

@@ -66,7 +66,9 @@ def test_a_longer_prompt_has_more_tokens(server: Live, path: str) -> None:
 
 def test_openais_own_client_can_talk_to_it(server: Live) -> None:
     """Whole and streamed, and an error becomes the client's own exception."""
-    with openai.OpenAI(base_url=str(server.client.base_url.join("/v1")), api_key="none", max_retries=0) as client:
+    with openai.OpenAI(
+        base_url=str(server.client.base_url.join("/v1")), api_key="none", max_retries=0
+    ) as client:
         asked = [{"role": "user", "content": a_question()}]
         whole = client.chat.completions.create(model=server.model, messages=asked, max_tokens=5)  # type: ignore[call-overload]
         assert whole.choices[0].finish_reason in ("stop", "length")

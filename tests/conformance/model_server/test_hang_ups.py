@@ -59,6 +59,18 @@ def test_no_token_is_made_for_nobody(server: Live) -> None:
     assert after - before < 2 * LONG
 
 
+def test_an_answer_that_was_given_up_is_no_success(server: Live) -> None:
+    """It has had its first token and never comes to an end: the difference is how many were aborted."""
+    begun = server.metric("time_to_first_token_seconds_count")
+    ended = server.metric("request_success_total", finished_reason="length")
+    whole = server.metric("e2e_request_latency_seconds_count")
+    with server.callers(2):
+        eventually(lambda: server.metric("time_to_first_token_seconds_count") == begun + 2, "begun")
+    free_within(server, 0)
+    assert server.metric("request_success_total", finished_reason="length") == ended
+    assert server.metric("e2e_request_latency_seconds_count") == whole
+
+
 def test_the_cache_is_given_back(server: Live) -> None:
     """KV blocks are taken while answers run, and given back with them."""
     with server.callers(2):
