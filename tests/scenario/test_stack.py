@@ -68,6 +68,36 @@ def test_a_part_that_never_answers_is_told_from_a_dead_one(tmp_path: Path) -> No
     assert not part.identity.alive
 
 
+class Hurried:
+    """A clock on which a tenth of a second takes no time."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def unix_s(self) -> float:
+        return self.now_s
+
+    def monotonic_s(self) -> float:
+        return self.now_s
+
+    def sleep(self, seconds: float) -> None:
+        self.now_s += seconds
+
+
+def test_a_part_that_takes_long_is_heard_of(tmp_path: Path) -> None:
+    """Every quarter of a minute, until it is ready or out of time: slow is not taken for stuck."""
+    url = f"http://127.0.0.1:{reserve_port()}/"
+    plan = _plan("import time; time.sleep(60)", tmp_path, ready_url=url, ready_timeout_s=50.0)
+    part = Part.start(plan, tmp_path)
+    heard: list[int] = []
+    try:
+        with pytest.raises(PartNotReady):
+            wait_ready([part], Hurried(), on_waiting=lambda _part, waited_s: heard.append(round(waited_s)))
+    finally:
+        part.stop(grace_s=2.0)
+    assert heard == [15, 30, 45]
+
+
 def test_a_part_that_ignores_the_request_to_end_is_killed_with_its_children(tmp_path: Path) -> None:
     """After the grace nothing of a part is left, whatever it does with SIGTERM."""
     stubborn = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
