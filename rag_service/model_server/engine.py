@@ -260,6 +260,7 @@ class Engine:
                 done_s = now_s()
                 self._hand_over(step, done_s, done_s - before_s)
                 before_s = done_s
+                await asyncio.sleep(0)  # the streams first: who asks step by step can ask for the next one
         except Exception as error:
             for generation in self._generations.values():
                 generation.error = error

@@ -126,6 +126,18 @@ def test_a_stalled_answer_keeps_its_place_and_delays_nobody(run: Run) -> None:
         run(with_a_stall(after))
 
 
+def test_a_stepwise_answer_that_nobody_delays_keeps_pace_with_the_others(run: Run) -> None:
+    """Asking for each token costs no step, alone or beside others."""
+
+    async def both() -> Any:
+        engine = _engine()
+        return await asyncio.gather(_times_s(engine, 4, stepwise=True), _times_s(engine, 3))
+
+    stepwise, other = run(both())
+    assert stepwise == pytest.approx([STEP_S, 2 * STEP_S, 3 * STEP_S, 4 * STEP_S])
+    assert other == pytest.approx(stepwise[:3])
+
+
 def test_a_stepwise_answer_waits_for_its_place_first(run: Run) -> None:
     """Whoever wants to act before its first token acts on an answer that runs."""
 
