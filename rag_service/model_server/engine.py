@@ -44,8 +44,7 @@ class Ended:
 
 
 class Observer(Protocol):
-    """Whoever wants to know what the engine did, such as the metrics. Must be quick: it delays every
-    stream."""
+    """Whoever wants to know what the engine did, such as the metrics; what it takes delays every stream."""
 
     def stepped(self, step: Step, took_s: float, gave: int) -> None:
         """A step is done: `took_s` since the last one, or since it began; `gave` sequences got a token."""
@@ -189,8 +188,7 @@ class Engine:
         *,
         stepwise: bool = False,
     ) -> Generation:
-        """Queue an answer of so many tokens, and use it with `async with`. Raises QueueFull,
-        PromptTooLong."""
+        """Queue an answer of so many tokens, to be used with `async with`. QueueFull, PromptTooLong."""
         limits = self.limits
         hashes = block_hashes(prompt, limits.block_tokens) if limits.prefix_caching else ()
         prompt_tokens = max(len(prompt), 1)

@@ -63,8 +63,7 @@ class Simulation:
 def simulate(
     preset: Preset, arrivals: Iterable[Arrival], random: Random, *, in_flight: int | None = None
 ) -> Simulation:
-    """Serve the arrivals. With `in_flight`, no more than so many are sent at a time, as by as many
-    callers."""
+    """Serve the arrivals; `in_flight` callers, if given, each wait for an answer before they send again."""
     return _Run(preset, arrivals, random, in_flight).to_the_end()
 
 

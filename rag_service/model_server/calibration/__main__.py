@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from rag_service.model_server import presets
 from rag_service.model_server.calibration import curve, published
@@ -14,10 +14,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m rag_service.model_server.calibration", description="Compare simulated with measured."
     )
-    commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("curve", help="the H100 presets beside the published curves, in virtual time")
-    parser.parse_args(arguments)
-    return _curve()
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    command = commands.add_parser(
+        "curve", help="the H100 presets beside the published curves, in virtual time"
+    )
+    command.set_defaults(run=_curve)
+    command = commands.add_parser(
+        "fit", help="find the H100 presets' cost from the published curves (a minute)"
+    )
+    command.set_defaults(run=_fit)
+    run: Callable[[], int] = parser.parse_args(arguments).run
+    return run()
 
 
 def _curve() -> int:
@@ -28,6 +35,17 @@ def _curve() -> int:
         print(f"beyond {curve.ALLOWED_ERROR_RATIO:.0%}, or with another jump: {', '.join(missed)}")
         return 1
     print(f"every time per output token is within {curve.ALLOWED_ERROR_RATIO:.0%} of what was published")
+    return 0
+
+
+def _fit() -> int:
+    from rag_service.model_server.calibration import fit  # scipy takes its time, and `curve` does without
+
+    curves = [(one, presets.load(one.preset)) for one in published.CURVES]
+    found = fit.fit(curves[0][1].cost, fit.PUBLISHED_NAMES, lambda cost: fit.missed_by(curves, cost))
+    for name in fit.PUBLISHED_NAMES:
+        print(f"{name} = {getattr(found.cost, name):.3g}")
+    print(f"root mean square of what it misses: {found.error_ratio:.1%}")
     return 0
 
 

@@ -156,8 +156,7 @@ def _jumps(rates: list[Rate]) -> list[float]:
 
 
 def _prompt(curve: Curve, index: int, random: Random) -> list[tuple[str, int, int]]:
-    """Tokens that are equal where the measured prompts are: 128 of a system prompt, then a question of its
-    own."""
+    """Tokens that are equal where the measured prompts are: a system prompt, then a question of its own."""
     system = [("system", index % SYSTEM_PROMPTS, position) for position in range(SYSTEM_PROMPT_TOKENS)]
     question = _near(curve.prompt_tokens - SYSTEM_PROMPT_TOKENS, random)
     return system + [("question", index, position) for position in range(question)]

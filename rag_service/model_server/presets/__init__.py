@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import tomllib
-import types
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
 from importlib import resources
@@ -23,7 +22,7 @@ from rag_service.model_server.scheduler import Limits
 DEFAULT = "laptop"
 _SUFFIX = ".toml"
 _TEXTS = ("title", "source")
-_TABLES: Mapping[str, type[Cost] | type[Limits]] = types.MappingProxyType({"cost": Cost, "limits": Limits})
+_TABLES = ("cost", "limits")
 
 T = TypeVar("T", Cost, Limits)
 

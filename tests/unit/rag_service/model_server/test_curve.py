@@ -20,8 +20,7 @@ def _compared(curve: Curve, preset: Preset | None = None) -> Comparison:
 
 
 def test_the_h100_preset_reproduces_the_published_curve() -> None:
-    """Within 10 % of 6.8 + 0.104·N ms at 16, 40, 89 and 124 sequences; the first token leaps between 92 and
-    123/s."""
+    """Within 10 % of 6.8 + 0.104·N ms at 16, 40, 89 and 124; the first token leaps between 92 and 123/s."""
     compared = _compared(H100)
     assert [round(point.published.decoding) for point in compared.points] == [0, 16, 40, 89, 124]
     for point in compared.points:
