@@ -156,7 +156,6 @@ class Engine:
         self.observer: Observer = observer or Unobserved()
         self._generations: dict[Sequence, Generation] = {}
         self._task: asyncio.Task[None] | None = None
-        self.preset = preset
         self.received = 0
         self.prompt_tokens = 0
         self.generation_tokens = 0
