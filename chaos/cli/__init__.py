@@ -13,7 +13,7 @@ import typer
 from rich.markup import escape
 from typer.exceptions import TyperException
 
-from chaos.cli import judging, looking, running, standing
+from chaos.cli import calibrating, judging, looking, running, standing
 from chaos.cli.shared import app, errors
 from chaos.errors import RagquakeError
 from chaos.exit_codes import ExitCode
@@ -22,7 +22,7 @@ from slo.bundle import BundleError
 from slo.documents import DocumentError
 from slo.history import HistoryBusyError
 
-__all__ = ["app", "judging", "looking", "main", "running", "standing"]
+__all__ = ["app", "calibrating", "judging", "looking", "main", "running", "standing"]
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ from scipy.optimize import least_squares
 
 from rag_service.model_server.calibration import curve
 from rag_service.model_server.calibration.published import Curve
-from rag_service.model_server.cost import Cost
+from rag_service.model_server.cost import MAX_JITTER_RATIO, Cost
 from rag_service.model_server.presets import Preset
 
 #: What the published curves can tell; jitter and the overhead per prompt token are not in them.
@@ -40,10 +40,16 @@ class Fit:
     error_ratio: float
 
 
-def fit(start: Cost, names: Sequence[str], missed: Callable[[Cost], Sequence[float]]) -> Fit:
+def fit(
+    start: Cost,
+    names: Sequence[str],
+    missed: Callable[[Cost], Sequence[float]],
+    *,
+    change: float = _TRIAL_CHANGE,
+) -> Fit:
     """Change the named parameters of a cost until the squares of what is `missed` add up to least.
 
-    They are changed by factors, so none may start at 0.
+    They are changed by factors, so none may start at 0; `change` is how far one is moved to see what follows.
     """
     begin = [float(getattr(start, name)) for name in names]
     if 0.0 in begin:
@@ -53,6 +59,8 @@ def fit(start: Cost, names: Sequence[str], missed: Callable[[Cost], Sequence[flo
         values = {
             name: value * float(factor) for name, value, factor in zip(names, begin, factors, strict=True)
         }
+        if "jitter_ratio" in values:
+            values["jitter_ratio"] = min(values["jitter_ratio"], MAX_JITTER_RATIO)
         return replace(start, **values)
 
     def residuals(factors: Sequence[float]) -> NDArray[np.float64]:
@@ -62,7 +70,7 @@ def fit(start: Cost, names: Sequence[str], missed: Callable[[Cost], Sequence[flo
         residuals,
         np.ones(len(names)),
         bounds=_FACTORS,
-        diff_step=_TRIAL_CHANGE,
+        diff_step=change,
         max_nfev=_MOST_TRIALS,
         xtol=_CLOSE,
         ftol=_CLOSE,
