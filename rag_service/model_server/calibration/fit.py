@@ -22,8 +22,8 @@ from rag_service.model_server.presets import Preset
 #: What the published curves can tell; jitter and the overhead per prompt token are not in them.
 PUBLISHED_NAMES = ("base_s", "prefill_token_s", "decode_sequence_s", "request_s")
 
-# The smallest change of a parameter that a simulation of steps can be expected to show.
-_TRIAL_CHANGE = 0.02
+# How far a parameter is moved to see what follows; less would show the noise of who met whom in a step.
+_TRIAL_CHANGE = 0.06
 _MOST_TRIALS = 30
 _CLOSE = 1e-4
 _FACTORS = (0.01, 100.0)
