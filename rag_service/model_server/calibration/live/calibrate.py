@@ -70,10 +70,10 @@ async def calibrate(options: Options, clock: Callable[[], float], progress: Prog
     )
     preset, _ = fitting.fitted(start, measured)
     preset = replace(preset, cost=_rounded(preset.cost))
-    served = [None] * len(measured)
+    served: list[Measured | None] = [None] * len(measured)
     if options.verify:
         progress.say("the same load on the simulator as a process")
-        served = await verified(preset, measured, options.seed, clock, progress)
+        served = [*await verified(preset, measured, options.seed, clock, progress)]
     found = [
         Levels(
             one.level.concurrency,
