@@ -30,6 +30,7 @@ ENVIRONMENT = {
     "DO_NOT_TRACK": "1",
     "HF_HUB_OFFLINE": "1",
     "SPT_NOENV": "1",
+    "VLLM_HOST_IP": "127.0.0.1",
 }
 KV_CACHE_GIB = "1"
 """On the CPU; vLLM would take half of the memory. Half a million tokens of the tiny model."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import openai
 import pytest
 
-from tests.conformance.model_server.live import CHAT, TEXT, Live, a_question, said
+from tests.conformance.model_server.live import CHAT, MAX_MODEL_LEN, TEXT, Live, a_question, said
 
 
 def test_an_answer_has_openais_shape(server: Live, path: str) -> None:
@@ -31,6 +31,18 @@ def test_max_tokens_ends_an_answer(server: Live, path: str, tokens: int) -> None
     answer = server.ask(path, a_question(), max_tokens=tokens, ignore_eos=True)
     assert answer["usage"]["completion_tokens"] == tokens
     assert answer["choices"][0]["finish_reason"] == "length"
+
+
+def test_more_tokens_than_fit_are_cut_to_what_fits(server: Live, path: str) -> None:
+    """Prompt and answer share the context; asking for more than is left of it is no error."""
+    few = server.ask(path, a_question(), max_tokens=1)["usage"]["prompt_tokens"]
+    more = server.ask(path, a_question() + " word" * 100, max_tokens=1)["usage"]["prompt_tokens"]
+    words = (MAX_MODEL_LEN - few - 40) * 100 // (more - few)
+    usage = server.ask(path, a_question() + " word" * words, max_tokens=MAX_MODEL_LEN, ignore_eos=True)[
+        "usage"
+    ]
+    assert usage["total_tokens"] == MAX_MODEL_LEN
+    assert usage["completion_tokens"] < 100
 
 
 def test_a_chat_takes_the_newer_name_of_max_tokens(server: Live) -> None:
