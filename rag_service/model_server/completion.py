@@ -61,14 +61,26 @@ class Completion:
 
 
 def output_limit(request: CompletionRequest, prompt_tokens: int, max_model_len: int) -> int:
-    """How many tokens may be given at most. Raises ApiError 400 when prompt and answer do not fit."""
-    if prompt_tokens + (request.limit or 1) > max_model_len:
-        raise too_long(prompt_tokens, request.limit or 0, max_model_len)
-    limit = request.limit or max_model_len - prompt_tokens
-    if request.min_tokens > limit:
+    """How many tokens are given at most: what was asked for, as far as the prompt leaves room.
+
+    Raises ApiError 400 for numbers that cannot be, and for a prompt that leaves no room at all.
+    """
+    asked = request.limit
+    if asked is not None and asked < 1:
+        raise bad_request(f"max_tokens must be at least 1, got {asked}.", "max_tokens")
+    if asked is not None and asked > max_model_len:
         raise bad_request(
-            f"min_tokens must be less than or equal to max_tokens={limit}, got {request.min_tokens}.",
-            "min_tokens",
+            f"max_tokens={asked} cannot be greater than max_model_len={max_model_len}. Please request fewer "
+            "output tokens.",
+            "max_tokens",
+        )
+    room = max_model_len - prompt_tokens
+    if room < 1:
+        raise too_long(max_model_len)
+    limit = room if asked is None else min(asked, room)
+    if not 0 <= request.min_tokens <= limit:
+        raise bad_request(
+            f"min_tokens must be from 0 to max_tokens={limit}, got {request.min_tokens}.", "min_tokens"
         )
     return limit
 

@@ -21,7 +21,7 @@ from rag_service.model_server.engine import Engine, Generation
 from rag_service.model_server.fault_set import FaultSet
 from rag_service.model_server.faults import EndAnswer, Ending, Fault, Wire
 from rag_service.model_server.openai_answers import Events, whole_body
-from rag_service.model_server.openai_errors import ApiError, no_such_model, overloaded, too_long
+from rag_service.model_server.openai_errors import ApiError, no_such_model, queue_full, too_long
 from rag_service.model_server.openai_requests import CompletionRequest, parse_request
 from rag_service.model_server.prompt import parse_prompt
 from rag_service.model_server.scheduler import PromptTooLong, QueueFull
@@ -56,8 +56,8 @@ class Completions:
     async def __call__(self, _: Scope, receive: Receive, send: Send) -> None:
         self._engine.received += 1
         request = parse_request(self._kind, await _body(receive))
-        if request.model not in (None, self._model):
-            raise no_such_model(str(request.model))
+        if request.model and request.model != self._model:
+            raise no_such_model(request.model, self._model)
         faults = self._faults.draw()
         for fault in faults:
             if (refusal := fault.refusal()) is not None:
@@ -72,9 +72,9 @@ class Completions:
                 tokens, len(completion.tokens), completion.finish_reason, stepwise=bool(faults)
             )
         except QueueFull:
-            raise overloaded("Request queue full.") from None
+            raise queue_full() from None
         except PromptTooLong:
-            raise too_long(len(tokens), limit, self._engine.limits.max_model_len) from None
+            raise too_long(self._engine.limits.max_model_len) from None
         answer = _Answer(request, completion, self._name(request), int(self._clock()), self._model, send)
         async with _until_hang_up(receive), generation:
             if request.stream:

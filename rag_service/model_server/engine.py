@@ -46,6 +46,9 @@ class Ended:
 class Observer(Protocol):
     """Whoever wants to know what the engine did, such as the metrics; what it takes delays every stream."""
 
+    def began(self, waited_s: float) -> None:
+        """A generation got its first token, so long after its arrival."""
+
     def stepped(self, step: Step, took_s: float, gave: int) -> None:
         """A step is done: `took_s` since the last one, or since it began; `gave` sequences got a token."""
 
@@ -55,6 +58,8 @@ class Observer(Protocol):
 
 class Unobserved:
     """Nobody wants to know."""
+
+    def began(self, waited_s: float) -> None: ...
 
     def stepped(self, step: Step, took_s: float, gave: int) -> None: ...
 
@@ -287,6 +292,7 @@ class Engine:
             generation.last_token_s = at_s
             if generation.due == 1:
                 generation.first_token_s = at_s
+                self.observer.began(at_s - generation.arrived_s)
                 self.prompt_tokens += sequence.prompt_tokens
                 self.cached_tokens += sequence.cached_tokens
             waiter = generation._waiter

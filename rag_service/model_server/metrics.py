@@ -102,6 +102,10 @@ class Metrics(Collector):
     def text(self) -> bytes:
         return generate_latest(self._registry)
 
+    def began(self, waited_s: float) -> None:
+        """A generation got its first token."""
+        self._first_token.observe(waited_s)
+
     def stepped(self, step: Step, took_s: float, gave: int) -> None:
         """A step is done; who decoded waited for its token since the last step."""
         self._step_tokens.observe(step.prefill_tokens + len(step.decoding))
@@ -110,8 +114,6 @@ class Metrics(Collector):
 
     def ended(self, ended: Ended) -> None:
         """A generation is over. Like vLLM, only those that were not given up count as a request's times."""
-        if ended.first_token_s is not None:
-            self._first_token.observe(ended.first_token_s - ended.arrived_s)
         if ended.reason == "abort" or None in (ended.admitted_s, ended.first_token_s, ended.last_token_s):
             return
         assert ended.admitted_s is not None

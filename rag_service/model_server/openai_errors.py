@@ -33,27 +33,42 @@ class ApiError(Exception):
 
 
 def bad_request(message: str, param: str | None = None) -> ApiError:
+    """A request that could be read, and asks for what cannot be done."""
     return ApiError(400, "BadRequestError", message, param)
 
 
-def no_such_model(name: str) -> ApiError:
-    return ApiError(404, "NotFoundError", f"The model `{name}` does not exist.", "model")
+def unreadable(message: str, param: str | None = None) -> ApiError:
+    """A request that is no JSON, or not of the form that the API has; vLLM gives it a type of its own."""
+    return ApiError(400, "Bad Request", message, param)
 
 
-def too_long(prompt_tokens: int, output_tokens: int, max_model_len: int) -> ApiError:
+def no_such_model(name: str, served: str) -> ApiError:
+    return ApiError(
+        404, "NotFoundError", f"The model `{name}` does not exist. Valid aliases: {served}.", "model"
+    )
+
+
+def too_long(max_model_len: int) -> ApiError:
     """vLLM stops counting at the first token that does not fit, so the prompt has "at least" so many."""
-    counted = min(prompt_tokens, max(max_model_len - output_tokens, 0) + 1)
+    counted = max_model_len + 1
     return bad_request(
-        f"This model's maximum context length is {max_model_len} tokens. However, you requested "
-        f"{output_tokens} output tokens and your prompt contains at least {counted} input tokens, for a "
-        f"total of at least {counted + output_tokens} tokens. Please reduce the length of the input prompt "
-        f"or the number of requested output tokens. (parameter=input_tokens, value={counted})",
+        f"This model's maximum context length is {max_model_len} tokens. However, your prompt contains at "
+        f"least {counted} input tokens, which exceeds this limit even without any output tokens. Please "
+        f"reduce the length of the input prompt. (parameter=input_tokens, value={counted})",
         "input_tokens",
     )
 
 
-def overloaded(message: str, headers: Mapping[str, str] | None = None) -> ApiError:
-    return ApiError(503, "ServiceUnavailableError", message, headers=headers)
+def unavailable(message: str, headers: Mapping[str, str] | None = None) -> ApiError:
+    return ApiError(503, "Service Unavailable", message, headers=headers)
+
+
+def queue_full() -> ApiError:
+    """What vLLM's `--max-num-queued-reqs` says."""
+    return unavailable(
+        "The engine is currently busy and cannot accept new requests. Please try again later or on a "
+        "different instance."
+    )
 
 
 def retry_after(seconds: float | None) -> dict[str, str]:

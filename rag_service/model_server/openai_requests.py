@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from rag_service.model_server.openai_errors import ApiError, bad_request
+from rag_service.model_server.openai_errors import ApiError, bad_request, unreadable
 from rag_service.model_server.tokens import split
 
 Kind = Literal["chat", "text"]
@@ -66,7 +66,7 @@ class CompletionRequest(BaseModel):
     stop: str | list[str] | None = None
     include_stop_str_in_output: bool = False
     ignore_eos: bool = False
-    min_tokens: Annotated[int, Field(ge=0)] = 0
+    min_tokens: int = 0
 
     @property
     def kind(self) -> Kind:
@@ -106,8 +106,8 @@ class ChatRequest(CompletionRequest):
     """`POST /v1/chat/completions`."""
 
     messages: list[Message] = Field(min_length=1, max_length=1000)
-    max_tokens: Annotated[int, Field(ge=1)] | None = None
-    max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
+    max_tokens: int | None = None
+    max_completion_tokens: int | None = None
 
     @property
     def kind(self) -> Kind:
@@ -115,7 +115,7 @@ class ChatRequest(CompletionRequest):
 
     @property
     def limit(self) -> int | None:
-        return self.max_completion_tokens or self.max_tokens
+        return self.max_tokens if self.max_completion_tokens is None else self.max_completion_tokens
 
     def prompt_tokens(self) -> list[str]:
         """The messages as a chat template puts them together: a head and an end to each, and a last head."""
@@ -134,7 +134,7 @@ class TextRequest(CompletionRequest):
     """`POST /v1/completions`."""
 
     prompt: Annotated[str, Field(min_length=1)] | Annotated[list[TokenId], Field(min_length=1)]
-    max_tokens: Annotated[int, Field(ge=1)] | None = TEXT_MAX_TOKENS
+    max_tokens: int | None = TEXT_MAX_TOKENS
     echo: Literal[False] | None = None
 
     @property
@@ -157,7 +157,10 @@ R = TypeVar("R", bound=CompletionRequest)
 
 
 def parse_request(kind: type[R], body: bytes) -> R:
-    """The request in a body. Raises ApiError 400 with the field, the value and what is allowed."""
+    """The request in a body. Raises ApiError 400 with the field, the value and what is allowed.
+
+    Numbers of tokens are judged later, against the prompt (`completion.output_limit`).
+    """
     try:
         request = kind.model_validate_json(body)
     except ValidationError as error:
@@ -174,4 +177,4 @@ def _refused(error: ValidationError) -> ApiError:
     if first["type"] in ("missing", "json_invalid"):
         given = ""
     where = f"{field}: " if field else ""
-    return bad_request(f"{where}{first['msg']}{given}", field)
+    return unreadable(f"{where}{first['msg']}{given}", field)

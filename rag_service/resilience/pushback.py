@@ -2,8 +2,9 @@
 
 429, and 503 from a server's admission control, come from a server that works and says so. Counting them as
 failures would open the breaker on a healthy peer, and repeating them blindly is what they ask not to do.
-A 503 counts as pushback when it has a `Retry-After`, or when its OpenAI error body speaks of a queue or
-of overload: vLLM (`--max-num-queued-reqs`) answers 503 with "Request queue full." and without the header.
+A 503 counts as pushback when it has a `Retry-After`, or when its OpenAI error body speaks of a queue, of
+overload or of new requests that cannot be accepted: so says vLLM 0.32 (`--max-num-queued-reqs`), without the
+header; earlier versions said "Request queue full."
 Any other 503 (a proxy's page, a server that is starting) is a failure.
 
 `Retry-After` is either seconds or an HTTP-date (RFC 9110, 10.2.3). It is someone else's number: at most
@@ -29,7 +30,7 @@ from rag_service.errors import BadStatus, Pushback
 
 MAX_RETRY_AFTER_S = 300.0
 _SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
-_ADMISSION_WORDS = ("queue", "overload")
+_ADMISSION_WORDS = ("queue", "overload", "cannot accept new requests")
 
 
 def parse_retry_after(value: str | None, now: Callable[[], float] = time.time) -> float | None:

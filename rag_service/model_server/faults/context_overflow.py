@@ -8,7 +8,6 @@ from rag_service.model_server.faults.fault import Fault, register
 from rag_service.model_server.openai_errors import ApiError, too_long
 
 _WINDOW = 4096
-_ANSWER = 256
 
 
 @register
@@ -18,4 +17,4 @@ class ContextOverflow(Fault):
     kind: Literal["context_overflow"]
 
     def refusal(self) -> ApiError:
-        return too_long(_WINDOW, _ANSWER, _WINDOW)
+        return too_long(_WINDOW)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Literal
 
 from rag_service.model_server.faults.fault import Delay, Fault, register
-from rag_service.model_server.openai_errors import ApiError, overloaded
+from rag_service.model_server.openai_errors import ApiError, unavailable
 
 
 @register
@@ -21,7 +21,7 @@ class SlowStartup(Fault):
     for_s: Delay
 
     def refusal(self) -> ApiError:
-        return overloaded("Loading model")
+        return unavailable("Loading model")
 
     def health(self) -> ApiError:
         return self.refusal()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Literal
 
 from rag_service.model_server.faults.fault import Delay, Fault, register
-from rag_service.model_server.openai_errors import ApiError, retry_after
+from rag_service.model_server.openai_errors import ApiError, retry_after, unavailable
 
 
 @register
@@ -21,4 +21,4 @@ class Unavailable(Fault):
 
     def refusal(self) -> ApiError:
         message = "The service is temporarily unavailable."
-        return ApiError(503, "ServiceUnavailableError", message, headers=retry_after(self.retry_after_s))
+        return unavailable(message, retry_after(self.retry_after_s))

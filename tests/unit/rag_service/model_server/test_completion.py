@@ -110,26 +110,35 @@ def test_the_rules_hold_together_as_in_a_loop_over_tokens(
     assert (done.finish_reason, done.text, len(done.tokens)) == ("length", said, limit)
 
 
-def test_prompt_and_answer_must_fit_the_context() -> None:
-    """Without a limit the answer may fill what the prompt leaves; an answer needs one token at least."""
+def test_an_answer_gets_what_was_asked_for_as_far_as_there_is_room() -> None:
+    """Without a limit it may fill what the prompt leaves; vLLM shortens what does not fit, in silence."""
     assert output_limit(_request(), 90, 100) == 10
-    assert output_limit(_request(max_tokens=10), 90, 100) == 10
-    for fields, prompt_tokens in (({"max_tokens": 11}, 90), ({}, 100), ({}, 5000)):
-        with pytest.raises(ApiError) as refused:
-            output_limit(_request(**fields), prompt_tokens, 100)
-        assert (refused.value.code, refused.value.param) == (400, "input_tokens")
-        assert "This model's maximum context length is 100 tokens." in str(refused.value)
+    assert output_limit(_request(max_tokens=9), 90, 100) == 9
+    assert output_limit(_request(max_tokens=100), 90, 100) == 10
 
 
-def test_a_prompt_that_is_too_long_has_at_least_the_first_token_too_many() -> None:
-    """vLLM stops counting there, and says so."""
-    with pytest.raises(
-        ApiError, match="prompt contains at least 97 input tokens, for a total of at least 101"
-    ):
-        output_limit(_request(max_tokens=4), 5000, 100)
+@pytest.mark.parametrize("prompt_tokens", [100, 101, 5000])
+def test_a_prompt_that_leaves_no_room_is_refused(prompt_tokens: int) -> None:
+    """It has "at least" the first token too many: vLLM stops counting there."""
+    with pytest.raises(ApiError, match=r"maximum context length is 100 tokens.*at least 101 input") as error:
+        output_limit(_request(), prompt_tokens, 100)
+    assert (error.value.code, error.value.kind, error.value.param) == (400, "BadRequestError", "input_tokens")
 
 
-def test_min_tokens_above_max_tokens_are_refused() -> None:
-    """Both numbers are named."""
-    with pytest.raises(ApiError, match="max_tokens=3, got 4"):
-        output_limit(_request(max_tokens=3, min_tokens=4), 1, 100)
+@pytest.mark.parametrize(
+    ("fields", "said", "param"),
+    [
+        ({"max_tokens": 0}, "max_tokens must be at least 1, got 0.", "max_tokens"),
+        ({"max_tokens": -1}, "got -1.", "max_tokens"),
+        ({"max_completion_tokens": 0, "max_tokens": 5}, "got 0.", "max_tokens"),
+        ({"max_tokens": 101}, "max_tokens=101 cannot be greater than max_model_len=100.", "max_tokens"),
+        ({"max_tokens": 3, "min_tokens": 4}, "max_tokens=3, got 4", "min_tokens"),
+        ({"min_tokens": -1}, "got -1", "min_tokens"),
+    ],
+)
+def test_numbers_that_cannot_be_are_refused(fields: Any, said: str, param: str) -> None:
+    """In vLLM's words, with the value."""
+    with pytest.raises(ApiError) as refused:
+        output_limit(_request(**fields), 1, 100)
+    assert said in str(refused.value)
+    assert (refused.value.code, refused.value.kind, refused.value.param) == (400, "BadRequestError", param)

@@ -242,6 +242,10 @@ class _Recorder(Unobserved):
     def __init__(self) -> None:
         self.steps: list[tuple[float, int]] = []
         self.over: list[Ended] = []
+        self.begun: list[float] = []
+
+    def began(self, waited_s: float) -> None:
+        self.begun.append(round(waited_s, 6))
 
     def stepped(self, step: Step, took_s: float, gave: int) -> None:  # noqa: ARG002
         self.steps.append((round(took_s, 6), gave))
@@ -266,6 +270,7 @@ def test_the_observer_learns_of_every_step_and_every_end(run: Run) -> None:
 
     recorder = run(observed())
     assert recorder.steps == [(STEP_S, 1)] * 4
+    assert recorder.begun == [STEP_S, pytest.approx(4 * STEP_S)]
     whole, aborted = recorder.over
     assert (whole.reason, whole.output_tokens, aborted.reason, aborted.output_tokens) == (
         "length",

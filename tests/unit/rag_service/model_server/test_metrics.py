@@ -61,7 +61,9 @@ def test_what_an_answer_was_is_counted(run: Callable[..., Any]) -> None:
         for _ in range(2):
             async with engine.generate(prompt, 10) as generation:
                 async for _ in generation:
-                    assert _samples(metrics)["vllm:num_requests_running"] == (generation.taken < 10)
+                    samples = _samples(metrics)
+                    assert samples["vllm:num_requests_running"] == (generation.taken < 10)
+                    assert samples["vllm:time_to_first_token_seconds_count"] >= 1, "as soon as it came"
 
     run(ask_twice())
     samples = _samples(metrics)

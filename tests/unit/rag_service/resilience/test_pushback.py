@@ -53,6 +53,10 @@ def test_no_header_breaks_the_reader(header):
 
 
 QUEUE_FULL = '{"error": {"message": "Request queue full.", "type": "ServiceUnavailableError", "code": 503}}'
+BUSY = (
+    '{"error": {"message": "The engine is currently busy and cannot accept new requests. Please try again '
+    'later or on a different instance.", "type": "Service Unavailable", "param": null, "code": 503}}'
+)
 OVERFLOW = '{"error": {"message": "no", "type": "QueueOverflowError", "code": 503}}'
 OVERLOADED = '{"error": {"message": "try later", "code": "server_overloaded"}}'
 
@@ -64,6 +68,7 @@ OVERLOADED = '{"error": {"message": "try later", "code": "server_overloaded"}}'
         (429, "7", "slow down"),
         (503, "7", ""),
         (503, None, QUEUE_FULL),
+        (503, None, BUSY),
         (503, None, OVERFLOW),
         (503, None, OVERLOADED),
     ],
