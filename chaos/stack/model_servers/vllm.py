@@ -34,8 +34,14 @@ ENVIRONMENT = {
 }
 KV_CACHE_GIB = "1"
 """On the CPU; vLLM would take half of the memory. Half a million tokens of the tiny model."""
+ONE_PROCESS = ("--distributed-executor-backend", "uni")
+"""Engine and worker in one process: as two, each spins while the other computes, a core lost out of two."""
 TINY_FLAGS = ("--max-model-len", "4096", "--dtype", "float32", "--max-num-seqs", "64")
-TINY_SETTINGS = {"RAG_GENERATE__MAX_TOKENS": "32", "RAG_GENERATE__BRIEF_MAX_TOKENS": "16"}
+TINY_SETTINGS = {
+    "RAG_CONTEXT__MAX_TOKENS": "256",
+    "RAG_GENERATE__MAX_TOKENS": "32",
+    "RAG_GENERATE__BRIEF_MAX_TOKENS": "16",
+}
 
 
 def vllm(state: Path, model: str | None = None, more_flags: tuple[str, ...] = ()) -> ModelServer:
@@ -53,8 +59,9 @@ def vllm(state: Path, model: str | None = None, more_flags: tuple[str, ...] = ()
     flags = ["--model", path, "--served-model-name", name, *(TINY_FLAGS if model is None else ())]
     environment = {**ENVIRONMENT, "VLLM_CACHE_ROOT": str(folder / "cache"), "VLLM_CONFIG_ROOT": str(folder)}
     if cpu:
-        flags.append("--enforce-eager")
+        flags += ["--enforce-eager", *ONE_PROCESS]
         environment |= {
+            "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # without it, the flags of ONE_PROCESS are not heard
             "VLLM_CPU_KVCACHE_SPACE": KV_CACHE_GIB,
             "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # else it takes a core for itself, of the two there are
             "OMP_NUM_THREADS": "1" if model is None else str(os.cpu_count() or 1),
