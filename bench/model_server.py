@@ -149,9 +149,10 @@ def print_figures(console: Console, figures: Sequence[Figure]) -> None:
         "Per core: tokens by the server's CPU time, its children's included. A token is an event with text. "
         "Peers are told to wait for nothing; where one does not take vLLM's parameters, it says its own text."
     )
-    own, *others = figures
-    for other in others:
-        console.print(f"{own.name}: {own.per_core / other.per_core:.1f}× {other.name}")
+    own = figures[0]
+    for other in figures[1:]:
+        if other.name in (peer.title for peer in PEERS):
+            console.print(f"{own.name}: {own.per_core / other.per_core:.1f}× {other.name}")
     console.print(
         f"{own.name}: {own.per_core:,.0f} streamed tokens/s per core, {own.per_core / AIM_PER_CORE:.2f}× "
         f"the aim of {AIM_PER_CORE:,}"
@@ -174,7 +175,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with Status("starting", console=console) as status:
         say = show.progress(console, status)
         for subject in subjects():
-            is_peer = not subject.name.startswith("simulator")
+            is_peer = subject.name in (peer.title for peer in PEERS)
             if is_peer and options.no_peers:
                 continue
             say(f"{subject.name}: starting")
