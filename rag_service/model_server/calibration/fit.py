@@ -46,10 +46,12 @@ def fit(
     missed: Callable[[Cost], Sequence[float]],
     *,
     change: float = _TRIAL_CHANGE,
+    outlier: float | None = None,
 ) -> Fit:
     """Change the named parameters of a cost until the squares of what is `missed` add up to least.
 
     They are changed by factors, so none may start at 0; `change` is how far one is moved to see what follows.
+    What is missed by more than `outlier` counts less than its square, so that it does not spoil the others.
     """
     begin = [float(getattr(start, name)) for name in names]
     if 0.0 in begin:
@@ -71,6 +73,8 @@ def fit(
         np.ones(len(names)),
         bounds=_FACTORS,
         diff_step=change,
+        loss="linear" if outlier is None else "soft_l1",
+        f_scale=outlier or 1.0,
         max_nfev=_MOST_TRIALS,
         xtol=_CLOSE,
         ftol=_CLOSE,

@@ -16,7 +16,7 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 62, 14, 42, 52
 _LEGEND_LINE = 18
 _COLOURS = (("#1d4ed8", "#7aa7ff"), ("#b45309", "#f0a54a"), ("#047857", "#4cc69a"))
 _STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
-_WANTED_TICKS = 5
+_WANTED_TICKS = 6
 
 Point = tuple[float, float]
 
@@ -91,7 +91,7 @@ def chart(title: str, panels: Sequence[Panel], measured: str, simulated: str) ->
 
 
 def ticks(low: float, high: float) -> tuple[float, ...]:
-    """Round numbers between two values, about five."""
+    """Round numbers between two values, some three to seven."""
     raw = (high - low) / _WANTED_TICKS
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(power * one for one in _STEPS if power * one >= raw)

@@ -35,6 +35,8 @@ _LEAST_S = 1e-7
 _FIRST_JITTER = 0.1
 # Percentiles of a few hundred requests do not move smoothly: a smaller change shows noise.
 _TRIAL_CHANGE = 0.1
+# A second in which the machine did something else ends up in one 95th percentile, and should stay there.
+_OUTLIER_RATIO = 0.1
 
 
 def first_guess(measured: Sequence[Measured]) -> Cost:
@@ -69,5 +71,5 @@ def fitted(preset: Preset, measured: Sequence[Measured]) -> tuple[Preset, Fit]:
             for now_s, was_s in zip(simulated(trial, one, SEEDS).all_s(), was, strict=True)
         ]
 
-    found = least_squares.fit(first_guess(measured), NAMES, missed, change=_TRIAL_CHANGE)
+    found = least_squares.fit(first_guess(measured), NAMES, missed, change=_TRIAL_CHANGE, outlier=_OUTLIER_RATIO)
     return replace(preset, cost=found.cost), found

@@ -16,7 +16,7 @@ from random import Random
 #: Requests of each caller that are sent before those that count (the callers begin at the same moment).
 WARM_UP_ROUNDS = 2
 #: Requests of each caller that count at least: with fewer, a level is mostly its beginning and its end.
-ROUNDS = 8
+ROUNDS = 16
 #: A 95th percentile of fewer is the largest value.
 LEAST_REQUESTS = 40
 

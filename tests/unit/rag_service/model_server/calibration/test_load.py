@@ -10,7 +10,7 @@ def test_a_level_has_callers_rounds_before_and_company_after() -> None:
     found = levels((1, 32), Range(32, 64), Range(8, 16), 120, seed=1)
     assert [(one.concurrency, one.first, one.count, len(one.asks)) for one in found] == [
         (1, 2, 120, 123),
-        (32, 64, 256, 352),
+        (32, 64, 512, 608),
     ]
     for one in found:
         assert len(one.asks[one.counted]) == one.count
