@@ -71,5 +71,7 @@ def fitted(preset: Preset, measured: Sequence[Measured]) -> tuple[Preset, Fit]:
             for now_s, was_s in zip(simulated(trial, one, SEEDS).all_s(), was, strict=True)
         ]
 
-    found = least_squares.fit(first_guess(measured), NAMES, missed, change=_TRIAL_CHANGE, outlier=_OUTLIER_RATIO)
+    found = least_squares.fit(
+        first_guess(measured), NAMES, missed, change=_TRIAL_CHANGE, outlier=_OUTLIER_RATIO
+    )
     return replace(preset, cost=found.cost), found

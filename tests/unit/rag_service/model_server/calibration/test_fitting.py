@@ -41,7 +41,7 @@ def measured() -> list[Measured]:
 def test_the_figures_and_the_cost_come_back(measured: list[Measured]) -> None:
     """Every percentile within 10 %; the cost of a step and a prompt within a fifth.
 
-    The rest is told apart by few requests only: what a decoding sequence costs from what others' prompts cost.
+    What a decoding sequence costs is hard to tell from what others' prompts cost with few requests.
     """
     start = Preset("fitted", "t", "t", replace(TRUE, base_s=1.0), LIMITS)
     preset, _ = fitted(start, measured)
