@@ -20,7 +20,7 @@ Events = list[tuple[str, dict[str, Any]]]
 @pytest.fixture(scope="module")
 def model_server(start_model_server: Callable[..., Any]) -> Any:
     """About 20 tokens a second, so that an answer takes some seconds."""
-    return start_model_server(first_token="20ms", token="50ms")
+    return start_model_server(first_token="50ms", token="50ms")
 
 
 @contextmanager

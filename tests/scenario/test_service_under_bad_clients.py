@@ -186,7 +186,7 @@ def test_half_a_second_request_does_not_spoil_the_first_ones_answer(
     start_model_server: Callable[..., Any], start_service: Callable[..., Any]
 ) -> None:
     """The limit of headers passes during a stream: its bytes stay its own, then the connection ends."""
-    model_server = start_model_server(first_token="5ms", token="60ms")
+    model_server = start_model_server(first_token="60ms", token="60ms")
     service = start_service(model_server.port, head_timeout_s="0.5", generate__max_tokens="40")
     with connections(service, 1) as (one,):
         one.sendall(HEAD + BODY + HEAD[:20])

@@ -190,7 +190,7 @@ def test_done_alone_is_no_success(lab: Lab, builtin: Proxy, model: ModelServer) 
     fault = {"kind": "abort", "after_tokens": 5}
     trusting = _broken(lab, builtin, model.faults(fault), sabotage="trust_done")
     assert trusting.outcomes()["full"] == len(trusting.attempts)
-    assert all(len(one.text.split()) == 5 for one in trusting.attempts)
+    assert all(0 < len(one.text.split()) <= 5 for one in trusting.attempts)
     with pytest.raises(AssertionError, match="passed off as full"):
         _ended_honestly(trusting, "llm_aborted")
 
