@@ -240,8 +240,17 @@ class LocalStack:
         if not server.owned:
             self._record("llm", PartRecord(url=wiring.url("llm")))
             return []
-        command = wiring.model_server_command()
-        return [self._spawn("llm", command, wiring, READY_PATH, server.environment, server.ready_timeout_s)]
+        url = wiring.url("llm")
+        plan = PartPlan(
+            name="llm",
+            command=wiring.model_server_command(),
+            env=self.child_environment(server.environment),
+            url=url,
+            ready_url=url + READY_PATH,
+            ready_timeout_s=server.ready_timeout_s,
+            nice=server.nice,
+        )
+        return [self._launch(plan)]
 
     def _say_waiting(self, part: Part, waited_s: float) -> None:
         newest = next(iter(log_tail(part.log, 1)), "nothing yet").strip()

@@ -13,6 +13,8 @@ from typing import Literal
 Kind = Literal["simulator", "vllm", "url"]
 READY_PATH = "/health"
 READY_TIMEOUT_S = 60.0
+NICE = 10
+"""Like the other parts under test: below the proxy and the generator, which measure them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,7 @@ class ModelServer:
     environment: Mapping[str, str] = field(default_factory=dict)
     address: str | None = None
     ready_timeout_s: float = READY_TIMEOUT_S
+    nice: int = NICE
     service_settings: Mapping[str, str] = field(default_factory=dict)
 
     @property

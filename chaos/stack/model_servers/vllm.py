@@ -16,7 +16,7 @@ import os
 from pathlib import Path
 
 from chaos.stack.errors import StackError
-from chaos.stack.model_servers.model_server import ModelServer
+from chaos.stack.model_servers.model_server import NICE, ModelServer
 
 FOLDER = "vllm"
 TINY = Path("models") / "tiny"
@@ -34,8 +34,11 @@ ENVIRONMENT = {
 }
 KV_CACHE_GIB = "1"
 """On the CPU; vLLM would take half of the memory. Half a million tokens of the tiny model."""
+CPU_NICE = 15
+"""In the field a model server computes on a machine of its own: here it takes what the service leaves."""
 ONE_PROCESS = ("--distributed-executor-backend", "uni")
 """Engine and worker in one process: as two, each spins while the other computes, a core lost out of two."""
+QUIET = ("--disable-uvicorn-access-log",)
 TINY_FLAGS = ("--max-model-len", "4096", "--dtype", "float32", "--max-num-seqs", "64")
 TINY_SETTINGS = {
     "RAG_CONTEXT__MAX_TOKENS": "256",
@@ -56,7 +59,7 @@ def vllm(state: Path, model: str | None = None, more_flags: tuple[str, ...] = ()
         raise StackError(f"vLLM is not set up in {folder}; {HOW_TO_GET_IT}")
     cpu = stamp.get("build", "cpu") == "cpu"
     path, name = _model(state, model)
-    flags = ["--model", path, "--served-model-name", name, *(TINY_FLAGS if model is None else ())]
+    flags = ["--model", path, "--served-model-name", name, *QUIET, *(TINY_FLAGS if model is None else ())]
     environment = {**ENVIRONMENT, "VLLM_CACHE_ROOT": str(folder / "cache"), "VLLM_CONFIG_ROOT": str(folder)}
     if cpu:
         flags += ["--enforce-eager", *ONE_PROCESS]
@@ -73,6 +76,7 @@ def vllm(state: Path, model: str | None = None, more_flags: tuple[str, ...] = ()
         command=(str(python), "-m", MODULE, *flags, *more_flags),
         environment=environment,
         ready_timeout_s=READY_TIMEOUT_S,
+        nice=CPU_NICE if cpu else NICE,
         service_settings=TINY_SETTINGS if model is None else {},
     )
 
