@@ -90,7 +90,7 @@ def version_in(lock: str, package: str) -> str:
 
 def prove(venv: Path) -> None:
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    command = [venv / "bin" / "python", "-c", f"import {SERVER}"]
+    command: list[str | Path] = [venv / "bin" / "python", "-c", f"import {SERVER}"]
     done = subprocess.run(
         command, env={**kept, **QUIETLY}, stdin=subprocess.DEVNULL, capture_output=True, text=True
     )

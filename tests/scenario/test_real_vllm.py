@@ -98,8 +98,8 @@ class Run:
         self.samples.append(Sample(time.time(), *(found[name] for name in NAMES), ended))
 
     def end(self) -> tuple[int, str]:
-        out, err = self.process.communicate(timeout=120)
-        return self.process.returncode, out + err
+        said, _ = self.process.communicate(timeout=120)
+        return self.process.returncode, said
 
 
 @pytest.fixture
