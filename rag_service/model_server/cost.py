@@ -4,8 +4,9 @@ A step takes `base + prefill tokens · per token + decoding sequences · per seq
 once for the batch, each token of a prompt costs arithmetic, each decoding sequence the reading of its keys
 and values. This is the form that the BLIS simulator fits to measured vLLM (its `docs/approach.md`); the
 figures come from presets. A request's own overhead (HTTP, tokenizer, hand-over) comes before its first
-step. There is no overhead per token given: whoever measures from outside cannot tell it from the cost per
-decoding sequence.
+step. It may grow with the sequences that run: the process that takes requests in also writes their streams,
+and on few cores a new one waits for that (seen with vLLM on CPUs). There is no overhead per token given:
+whoever measures from outside cannot tell it from the cost per decoding sequence.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ class Cost:
     decode_sequence_s: float = 0.0
     request_s: float = 0.0
     prompt_token_s: float = 0.0
+    request_sequence_s: float = 0.0
     jitter_ratio: float = 0.0
 
     def __post_init__(self) -> None:
@@ -42,9 +44,10 @@ class Cost:
         expected_s = self.base_s + prefill_tokens * self.prefill_token_s + decoding * self.decode_sequence_s
         return expected_s * self._jitter(random)
 
-    def overhead_s(self, prompt_tokens: int, random: Random) -> float:
-        """From a request's arrival until its prompt may be computed, when nobody is before it."""
-        return (self.request_s + prompt_tokens * self.prompt_token_s) * self._jitter(random)
+    def overhead_s(self, prompt_tokens: int, running: int, random: Random) -> float:
+        """From a request's arrival until its prompt may be computed, while so many others run."""
+        expected_s = self.request_s + prompt_tokens * self.prompt_token_s + running * self.request_sequence_s
+        return expected_s * self._jitter(random)
 
     def _jitter(self, random: Random) -> float:
         return 1.0 + self.jitter_ratio * (2.0 * random.random() - 1.0)

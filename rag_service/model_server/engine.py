@@ -196,7 +196,7 @@ class Engine:
         limits = self.limits
         hashes = block_hashes(prompt, limits.block_tokens) if limits.prefix_caching else ()
         prompt_tokens = max(len(prompt), 1)
-        overhead_s = self._cost.overhead_s(prompt_tokens, self._random)
+        overhead_s = self._cost.overhead_s(prompt_tokens, self._scheduler.load.running, self._random)
         sequence = Sequence(prompt_tokens, output_tokens, hashes, held=overhead_s > 0, stepwise=stepwise)
         self._scheduler.submit(sequence)
         loop = asyncio.get_running_loop()

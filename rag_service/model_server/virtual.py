@@ -126,7 +126,7 @@ class _Run:
 
     def _send(self, arrival: Arrival) -> None:
         sent_s = max(arrival.at_s, self._caller_free_since_s)
-        overhead_s = self._cost.overhead_s(arrival.prompt_tokens, self._random)
+        overhead_s = self._cost.overhead_s(arrival.prompt_tokens, self._scheduler.load.running, self._random)
         sequence = Sequence(arrival.prompt_tokens, arrival.output_tokens, arrival.hashes, held=overhead_s > 0)
         try:
             self._scheduler.submit(sequence)

@@ -16,7 +16,7 @@ from scipy.optimize import least_squares
 
 from rag_service.model_server.calibration import curve
 from rag_service.model_server.calibration.published import Curve
-from rag_service.model_server.cost import MAX_JITTER_RATIO, Cost
+from rag_service.model_server.cost import Cost
 from rag_service.model_server.presets import Preset
 
 #: What the published curves can tell; jitter and the overhead per prompt token are not in them.
@@ -40,18 +40,10 @@ class Fit:
     error_ratio: float
 
 
-def fit(
-    start: Cost,
-    names: Sequence[str],
-    missed: Callable[[Cost], Sequence[float]],
-    *,
-    change: float = _TRIAL_CHANGE,
-    outlier: float | None = None,
-) -> Fit:
+def fit(start: Cost, names: Sequence[str], missed: Callable[[Cost], Sequence[float]]) -> Fit:
     """Change the named parameters of a cost until the squares of what is `missed` add up to least.
 
-    They are changed by factors, so none may start at 0; `change` is how far one is moved to see what follows.
-    What is missed by more than `outlier` counts less than its square, so that it does not spoil the others.
+    They are changed by factors, so none may start at 0.
     """
     begin = [float(getattr(start, name)) for name in names]
     if 0.0 in begin:
@@ -61,8 +53,6 @@ def fit(
         values = {
             name: value * float(factor) for name, value, factor in zip(names, begin, factors, strict=True)
         }
-        if "jitter_ratio" in values:
-            values["jitter_ratio"] = min(values["jitter_ratio"], MAX_JITTER_RATIO)
         return replace(start, **values)
 
     def residuals(factors: Sequence[float]) -> NDArray[np.float64]:
@@ -72,9 +62,7 @@ def fit(
         residuals,
         np.ones(len(names)),
         bounds=_FACTORS,
-        diff_step=change,
-        loss="linear" if outlier is None else "soft_l1",
-        f_scale=outlier or 1.0,
+        diff_step=_TRIAL_CHANGE,
         max_nfev=_MOST_TRIALS,
         xtol=_CLOSE,
         ftol=_CLOSE,

@@ -1,7 +1,7 @@
-"""The cost behind a measurement: a first guess by hand, then least squares over the simulator.
+"""The cost behind a measurement: a first guess by hand, then a search over the simulator.
 
 The guess reads off what the lowest level shows nearly alone: a token takes a step, a first token grows with
-its prompt. How the levels differ gives the cost of a decoding sequence. The fit then moves all of them
+its prompt. How the levels differ gives what each further request adds. The search then moves all of them
 until the simulated percentiles are the measured ones; what a prompt token costs the whole batch, and what it
 costs its own request alone, only the fuller levels can tell apart.
 """
@@ -11,12 +11,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from random import Random
 
 import numpy as np
 
-from rag_service.model_server.calibration import fit as least_squares
 from rag_service.model_server.calibration.fit import Fit
 from rag_service.model_server.calibration.live.measure import Measured
+from rag_service.model_server.calibration.live.search import search
 from rag_service.model_server.calibration.live.simulate import simulated
 from rag_service.model_server.cost import Cost
 from rag_service.model_server.presets import Preset
@@ -27,16 +28,14 @@ NAMES = (
     "decode_sequence_s",
     "request_s",
     "prompt_token_s",
+    "request_sequence_s",
     "jitter_ratio",
 )
 SEEDS = range(3)
 # No parameter may start at 0, from which no factor leads away.
 _LEAST_S = 1e-7
 _FIRST_JITTER = 0.1
-# Percentiles of a few hundred requests do not move smoothly: a smaller change shows noise.
-_TRIAL_CHANGE = 0.1
-# A second in which the machine did something else ends up in one 95th percentile, and should stay there.
-_OUTLIER_RATIO = 0.1
+_SEED = 1
 
 
 def first_guess(measured: Sequence[Measured]) -> Cost:
@@ -49,17 +48,20 @@ def first_guess(measured: Sequence[Measured]) -> Cost:
     step_s = lowest.figures.token_p50_s
     more = highest.level.concurrency - lowest.level.concurrency
     each_s = (highest.figures.token_p50_s - step_s) / more if more else 0.0
+    later_s = highest.figures.first_token_p50_s - lowest.figures.first_token_p50_s
+    each_first_s = later_s / more if more else 0.0
     return Cost(
         base_s=max(step_s, _LEAST_S),
         prefill_token_s=max(float(slope) / 2, _LEAST_S),
         decode_sequence_s=max(each_s / 2, _LEAST_S),
         request_s=max(float(fixed) - step_s, step_s / 10, _LEAST_S),
         prompt_token_s=max(float(slope) / 2, _LEAST_S),
+        request_sequence_s=max(each_first_s / 2, _LEAST_S),
         jitter_ratio=_FIRST_JITTER,
     )
 
 
-def fitted(preset: Preset, measured: Sequence[Measured]) -> tuple[Preset, Fit]:
+def fitted(preset: Preset, measured: Sequence[Measured], seeds: range = SEEDS) -> tuple[Preset, Fit]:
     """The preset with the cost that was found in place of its own."""
     wanted = [one.figures.all_s() for one in measured]
 
@@ -68,10 +70,8 @@ def fitted(preset: Preset, measured: Sequence[Measured]) -> tuple[Preset, Fit]:
         return [
             math.log(now_s / was_s)
             for one, was in zip(measured, wanted, strict=True)
-            for now_s, was_s in zip(simulated(trial, one, SEEDS).all_s(), was, strict=True)
+            for now_s, was_s in zip(simulated(trial, one, seeds).all_s(), was, strict=True)
         ]
 
-    found = least_squares.fit(
-        first_guess(measured), NAMES, missed, change=_TRIAL_CHANGE, outlier=_OUTLIER_RATIO
-    )
+    found = search(first_guess(measured), NAMES, missed, Random(_SEED))
     return replace(preset, cost=found.cost), found

@@ -1,5 +1,6 @@
 """A step costs what its parts cost, within the jitter."""
 
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -14,7 +15,14 @@ COST = Cost(
 def test_a_step_costs_its_base_its_prompt_tokens_and_its_decoding_sequences() -> None:
     """Nothing else: an empty place is free."""
     assert COST.step_s(200, 10, Random(0)) == pytest.approx(0.007 + 0.004 + 0.0004)
-    assert COST.overhead_s(1000, Random(0)) == pytest.approx(0.021)
+    assert COST.overhead_s(1000, 0, Random(0)) == pytest.approx(0.021)
+
+
+def test_a_request_may_cost_more_the_more_others_run() -> None:
+    """Only where that was measured: a preset without the figure has it at 0."""
+    assert COST.overhead_s(1000, 30, Random(0)) == COST.overhead_s(1000, 0, Random(0))
+    shared = replace(COST, request_sequence_s=0.0005)
+    assert shared.overhead_s(1000, 30, Random(0)) == pytest.approx(0.021 + 0.015)
 
 
 def test_durations_stay_within_the_jitter_and_have_the_mean_that_was_asked_for() -> None:

@@ -34,30 +34,38 @@ def measured_of(cost: Cost, level: Level) -> Measured:
 
 @pytest.fixture(scope="module")
 def measured() -> list[Measured]:
-    wanted = levels((1, 8, 32), Range(32, 512), Range(8, 32), 40, seed=3)
+    wanted = levels((1, 4, 16), Range(32, 512), Range(8, 32), 60, seed=3)
     return [measured_of(TRUE, level) for level in wanted]
 
 
-def test_the_figures_and_the_cost_come_back(measured: list[Measured]) -> None:
-    """Every percentile within 10 %; the cost of a step and a prompt within a fifth.
+def test_the_figures_and_what_they_follow_from_come_back(measured: list[Measured]) -> None:
+    """Every percentile within 15 %, and a step's and an unloaded request's time.
 
-    What a decoding sequence costs is hard to tell from what others' prompts cost with few requests.
+    Of so few requests a 95th percentile itself varies by 10 %, and single costs stand in for each other: what
+    a decoding sequence costs is hard to tell from what the others' prompts cost.
     """
     start = Preset("fitted", "t", "t", replace(TRUE, base_s=1.0), LIMITS)
-    preset, _ = fitted(start, measured)
+    preset, _ = fitted(start, measured, range(1))
     found = compare(
         [
             Levels(one.level.concurrency, one.figures, simulated(preset, one, range(50, 52)))
             for one in measured
         ]
     )
-    assert found.worst.error_ratio < 0.1, found.worst
-    for name, ratio in (("base_s", 0.2), ("request_s", 0.3), ("decode_sequence_s", 0.4)):
-        assert getattr(preset.cost, name) == pytest.approx(getattr(TRUE, name), rel=ratio), name
-    # A prompt's two costs are nearly one from outside: their sum is what a first token shows.
-    prompt_token_s = preset.cost.prefill_token_s + preset.cost.prompt_token_s
-    assert prompt_token_s == pytest.approx(TRUE.prefill_token_s + TRUE.prompt_token_s, rel=0.2)
+    assert found.worst.error_ratio < 0.15, found.worst
+    for time_s in (step_s, unloaded_first_token_s):
+        assert time_s(preset.cost) == pytest.approx(time_s(TRUE), rel=0.15), time_s.__name__
     assert preset.limits == LIMITS
+
+
+def step_s(cost: Cost) -> float:
+    """One caller's token."""
+    return cost.base_s + cost.decode_sequence_s
+
+
+def unloaded_first_token_s(cost: Cost) -> float:
+    """One caller's first token, for a prompt of 270 tokens."""
+    return cost.request_s + cost.base_s + 270 * (cost.prefill_token_s + cost.prompt_token_s)
 
 
 def test_another_cost_is_told_from_it(measured: list[Measured]) -> None:
