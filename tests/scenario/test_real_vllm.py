@@ -81,7 +81,7 @@ class Run:
             assert self.process.poll() is None, self.process.communicate()
             assert time.monotonic() < end_s, f"{event} never came"
             each()
-            time.sleep(0.2)
+            time.sleep(0.5)  # reading a page of metrics costs the machine 20 ms, too
 
     def sample(self) -> None:
         """Ask vLLM itself, not through the proxy."""
