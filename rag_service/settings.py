@@ -71,7 +71,7 @@ class GenerateSettings(_Group):
     max_tokens: Annotated[int, Field(ge=1, le=100_000)] = 256
     brief_max_tokens: Annotated[int, Field(ge=1, le=100_000)] = 96
     max_in_flight: Count = 64
-    limiter: Literal["fixed", "aimd", "gradient2"] = "fixed"
+    limiter: Literal["fixed", "aimd", "gradient2"] = "gradient2"
 
 
 class BreakerSettings(_Group):
