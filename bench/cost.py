@@ -8,6 +8,7 @@ little; the median of some rounds, the services taking turns, so that it disturb
 from __future__ import annotations
 
 import statistics
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -62,9 +63,10 @@ def spend(service: Running, questions: Sequence[str], *, tokens: int, stream: bo
     after = service.get("/bench")
     good = sum(exchange.ending == "done" and exchange.outcome == "full" for exchange in done.exchanges)
     if good < len(done.exchanges):
-        raise NothingMeasured(
-            f"{service.name}: {len(done.exchanges) - good} of {len(done.exchanges)} answers were not full"
-        )
+        others = Counter((exchange.ending, exchange.outcome) for exchange in done.exchanges)
+        del others["done", "full"]
+        told = ", ".join(f"{count} × {outcome} ({ending})" for (ending, outcome), count in others.items())
+        raise NothingMeasured(f"{service.name}: of {len(done.exchanges)} answers were not full: {told}")
 
     def per_answer_ms(spent_s: float) -> float:
         return spent_s * 1000.0 / len(done.exchanges)
