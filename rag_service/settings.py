@@ -39,6 +39,7 @@ class EmbedSettings(_Group):
     queue_deadline_s: Seconds = 0.1
     max_queue: Count = 64
     attempt_s: Seconds = 0.5
+    threads: Annotated[int, Field(ge=1, le=256)] = 1
 
 
 class SearchSettings(_Group):
