@@ -4,8 +4,8 @@ The library takes about 14 s to import, so one daemon thread imports it, loads t
 once while the rest of the service starts; the same thread then encodes everything (torch with one thread
 unless told otherwise: more would fight with the event loop on a small machine). A daemon, so that a service
 stopped during the import ends at once. What the imports left behind is taken out of garbage collection before
-the service is ready: walking through its 500,000 objects stops the whole process for some 220 ms, and searches
-that are under way then pass for timeouts of the vector DB.
+the service is ready: walking through its 500,000 objects stops the whole process for some 220 ms, and
+searches that are under way then pass for timeouts of the vector DB.
 """
 
 from __future__ import annotations
