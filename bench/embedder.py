@@ -44,8 +44,9 @@ class Throughput:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What was measured."""
+    """What was measured, with so many threads of torch."""
 
+    threads: int
     callers: int
     unbatched: Throughput
     batched: Throughput
@@ -87,8 +88,8 @@ async def largest_difference(model: ModelThread, questions: Sequence[str]) -> fl
     return float(np.abs(await vectors(_BATCHED) - await vectors(_UNBATCHED)).max())
 
 
-async def run(*, callers: int, seconds: float) -> Figures:
-    model = ModelThread()
+async def run(*, threads: int, callers: int, seconds: float) -> Figures:
+    model = ModelThread(threads)
     model.start()
     while not model.ready:
         if model.failure is not None:
@@ -103,11 +104,12 @@ async def run(*, callers: int, seconds: float) -> Figures:
     unbatched = max(rounds[0::2], key=lambda found: found.per_s)
     batched = max(rounds[1::2], key=lambda found: found.per_s)
     difference = await largest_difference(model, questions)
-    return Figures(callers, unbatched, batched, batched.per_s / unbatched.per_s, difference)
+    return Figures(threads, callers, unbatched, batched, batched.per_s / unbatched.per_s, difference)
 
 
 def show(console: Console, figures: Figures) -> None:
-    table = Table(title=f"embedding at {figures.callers} callers", title_justify="left")
+    threads = "1 thread" if figures.threads == 1 else f"{figures.threads} threads"
+    table = Table(title=f"embedding at {figures.callers} callers, {threads}", title_justify="left")
     table.add_column("how")
     table.add_column("questions per s", justify="right")
     table.add_column("mean batch", justify="right")
@@ -124,14 +126,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command. Exit codes: 0 measured, 1 the vectors differ."""
     parser = argparse.ArgumentParser(prog="python -m bench.embedder", description="Micro-batching.")
     parser.add_argument("--callers", type=int, default=64)
+    parser.add_argument(
+        "--threads",
+        type=int,
+        nargs="+",
+        default=sorted({1, os.cpu_count() or 1}),
+        help="torch's threads (default: one, as the service has by default, then as many as there are cores)",
+    )
     parser.add_argument("--seconds", type=float, default=10.0, help="for each of the two ways")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     options = parser.parse_args(arguments)
-    figures = asyncio.run(run(callers=options.callers, seconds=options.seconds))
-    show(make_console(), figures)
+    found: list[Figures] = []
+    for threads in options.threads:
+        found.append(asyncio.run(run(threads=threads, callers=options.callers, seconds=options.seconds)))
+        show(make_console(), found[-1])
     if options.json:
-        options.json.write_text(json.dumps(asdict(figures), indent=1), "utf-8")
-    if figures.largest_difference > MOST_DIFFERENCE:
+        options.json.write_text(json.dumps([asdict(figures) for figures in found], indent=1), "utf-8")
+    if max(figures.largest_difference for figures in found) > MOST_DIFFERENCE:
         print("error: batched and unbatched vectors differ by more than 1e-05", file=sys.stderr)
         return 1
     return 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -174,6 +175,8 @@ def free_port() -> int:
 
 @contextmanager
 def processes() -> Iterator[Processes]:
+    """They end with the block, also on SIGTERM, which would leave them behind."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with tempfile.TemporaryDirectory(prefix="ragquake-bench-") as folder:
         started = Processes(Path(folder))
         try:

@@ -35,7 +35,7 @@ def main() -> int:
 
     if warning := open_files.allow(settings.open_files):
         print(f"rag_service: {warning}", file=sys.stderr)
-    model = ModelThread()
+    model = ModelThread(settings.embed.threads)
     model.start()
 
     import uvicorn

@@ -39,6 +39,7 @@ class EmbedSettings(_Group):
     queue_deadline_s: Seconds = 0.1
     max_queue: Count = 64
     attempt_s: Seconds = 0.5
+    threads: Annotated[int, Field(ge=1, le=256)] = 1
 
 
 class SearchSettings(_Group):
@@ -71,7 +72,7 @@ class GenerateSettings(_Group):
     max_tokens: Annotated[int, Field(ge=1, le=100_000)] = 256
     brief_max_tokens: Annotated[int, Field(ge=1, le=100_000)] = 96
     max_in_flight: Count = 64
-    limiter: Literal["fixed", "aimd", "gradient2"] = "fixed"
+    limiter: Literal["fixed", "aimd", "gradient2"] = "gradient2"
 
 
 class BreakerSettings(_Group):

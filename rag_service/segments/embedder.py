@@ -1,11 +1,11 @@
 """Questions to vectors with sentence-transformers, off the event loop.
 
 The library takes about 14 s to import, so one daemon thread imports it, loads the model and encodes
-once while the rest of the service starts; the same thread then encodes everything (torch with one thread:
-more would fight with the event loop on a small machine). A daemon, so that a service stopped during
-the import ends at once. What the imports left behind is taken out of garbage collection before the service
-is ready: walking through its 500,000 objects stops the whole process for some 220 ms, and searches that are
-under way then pass for timeouts of the vector DB.
+once while the rest of the service starts; the same thread then encodes everything (torch with one thread
+unless told otherwise: more would fight with the event loop on a small machine). A daemon, so that a service
+stopped during the import ends at once. What the imports left behind is taken out of garbage collection before
+the service is ready: walking through its 500,000 objects stops the whole process for some 220 ms, and
+searches that are under way then pass for timeouts of the vector DB.
 """
 
 from __future__ import annotations
@@ -39,9 +39,10 @@ class _Job:
 
 
 class ModelThread:
-    """The thread that owns the model."""
+    """The thread that owns the model, and how many threads torch may use for its arithmetic."""
 
-    def __init__(self) -> None:
+    def __init__(self, torch_threads: int = 1) -> None:
+        self._torch_threads = torch_threads
         self._jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
         self._warm = threading.Event()
         self.failure: BaseException | None = None
@@ -66,7 +67,7 @@ class ModelThread:
 
     def _run(self) -> None:
         try:
-            model = _load_model()
+            model = _load_model(self._torch_threads)
             _encode(model, ["How do I read a file line by line?"])
         except BaseException as error:  # an import can fail in any way; readiness reports it
             self.failure = error
@@ -94,7 +95,7 @@ class ModelThread:
                 _hand_over(self._jobs.get_nowait(), _failed(error))
 
 
-def _load_model() -> Any:
+def _load_model(torch_threads: int) -> Any:
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     import torch
@@ -103,13 +104,14 @@ def _load_model() -> Any:
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    torch.set_num_threads(1)
+    torch.set_num_threads(torch_threads)
     return SentenceTransformer(str(get_model_path()), device="cpu")
 
 
 def _encode(model: Any, texts: list[str]) -> Vectors:
+    """The library sorts the texts by length: two halves of a full batch hold less padding than the whole."""
     vectors: Vectors = model.encode(
-        texts, batch_size=32, normalize_embeddings=True, convert_to_numpy=True, show_progress_bar=False
+        texts, batch_size=16, normalize_embeddings=True, convert_to_numpy=True, show_progress_bar=False
     )
     return vectors
 

@@ -74,8 +74,10 @@ def parse_log(data: bytes, path: Path) -> LogContents:
     at, end = HEADER_BYTES, len(data)
     while at < end:
         expected = start_version + len(records) + 1
-        if end - at < _HEAD.size + _CRC.size or not any(data[at:]):
-            break  # died while it wrote the head, or lost power before the bytes followed the file's size
+        if end - at < _HEAD.size + _CRC.size:
+            break  # died while it wrote the head
+        if not any(data[at : at + _HEAD.size]) and not any(data[at:]):
+            break
         length, version = _HEAD.unpack_from(data, at)
         payload_at = at + _HEAD.size + _CRC.size
         head_crc = _crc(data[at : at + _HEAD.size])

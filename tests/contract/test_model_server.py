@@ -286,6 +286,7 @@ def _overflow_and_crash(running: Running) -> None:
         _eventually(lambda: running.gauge("num_requests_running") == MAX_RUNNING, "running")
         full = running.client.post(CHAT, json=_body())
     assert (full.status_code, full.json()["error"]["type"]) == (503, "Service Unavailable")
+    _eventually(lambda: running.gauge("num_requests_running") == 0, "freed by the hang-ups")
     running.client.post(FAULTS, json={"faults": [{"kind": "crash", "after_tokens": 1}]})
     with pytest.raises(httpx.TransportError):
         running.client.post(CHAT, json=_body(stream=True))

@@ -227,7 +227,7 @@ def test_aimd_finds_the_limit_at_which_a_server_meets_its_timeout(slots, low, hi
 def test_gradient2_finds_a_queueing_server_that_never_complains(slots, low, high, start):
     """It comes to rest near 1.5 × slots + 4 from either side; from far above, part of the queue is learnt."""
     clock = Time()
-    limiter = make(Kind.GRADIENT2, clock, start=start)
+    limiter = make(Kind.GRADIENT2, clock, start=start, timeout_s=1.0)
     drive(limiter, clock, seconds=15, latency_s=0.2, use=0.1)  # what it knows of the unloaded server
     assert limiter.limit == start
     server = Server(slots, 0.2)
@@ -238,6 +238,17 @@ def test_gradient2_finds_a_queueing_server_that_never_complains(slots, low, high
     assert low * 0.9 <= steady[-1] <= high
     if start < 190:
         assert steady[-1] <= 1.6 * low
+
+
+def test_gradient2_takes_no_early_answer_for_an_overload():
+    """Five times the usual latency is no overload while it is a tenth of the time limit; above that it is."""
+    clock = Time()
+    limiter = make(Kind.GRADIENT2, clock, start=20, maximum=20, timeout_s=2.0)
+    drive(limiter, clock, seconds=30, latency_s=0.04)
+    drive(limiter, clock, seconds=30, latency_s=0.19)
+    assert limiter.limit == 20
+    drive(limiter, clock, seconds=30, latency_s=0.21)
+    assert limiter.limit < 20
 
 
 def test_gradient2_returns_after_a_slowdown():
@@ -254,7 +265,7 @@ def test_gradient2_returns_after_a_slowdown():
 def test_gradient2_drifts_under_endless_saturation_up_to_its_maximum():
     """A known weakness, held here so that nobody relies on the formula alone: the bound is what ends it."""
     clock = Time()
-    limiter = make(Kind.GRADIENT2, clock, maximum=64)
+    limiter = make(Kind.GRADIENT2, clock, maximum=64, timeout_s=1.0)
     drive(limiter, clock, seconds=15, latency_s=0.2, use=0.1)
     server = Server(10, 0.2)
     early = server.saturate(limiter, clock, 120)[-1]

@@ -35,7 +35,7 @@ class Model:
 @pytest.fixture
 def model(monkeypatch):
     made = Model()
-    monkeypatch.setattr(embedder, "_load_model", lambda: made)
+    monkeypatch.setattr(embedder, "_load_model", lambda _: made)
     monkeypatch.setattr(embedder.gc, "freeze", lambda: None)
     return made
 
@@ -43,7 +43,7 @@ def model(monkeypatch):
 @pytest.fixture
 def thread(model):
     """A thread that has loaded the model."""
-    assert embedder._load_model() is model
+    assert embedder._load_model(1) is model
     started = ModelThread()
     started.start()
     assert started._warm.wait(5.0)
