@@ -156,7 +156,8 @@ def test_hang_ups_free_their_places(start: Callable[[str], Run]) -> None:
     after = [sample for sample in run.samples if sample.at_s >= heard_s]
     assert min(sample.running + sample.waiting for sample in after) == 0, "every place came free"
     last = run.samples[-1]
-    assert last.given_up - before[-1].given_up >= left / 2, "answers were given up, not computed to the end"
+    given_up = last.given_up - before[-1].given_up
+    assert given_up >= 3, f"of {left} who left, {given_up} had their answer given up before its end"
 
 
 def test_a_killed_run_leaves_nothing_of_vllm(start: Callable[[str], Run]) -> None:
