@@ -236,6 +236,7 @@ class LocalStack:
         self.description.model_server = ModelServerRecord(
             kind=server.kind, version=server.version, model=server.model, owned=server.owned
         )
+        self._write()
         self._say(server.sentence())
         if not server.owned:
             self._record("llm", PartRecord(url=wiring.url("llm")))
