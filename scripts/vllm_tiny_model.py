@@ -8,8 +8,8 @@ service retrieves.
 Random as they are, three properties are wanted, and each is one factor on the weights. Answers differ from
 question to question: queries and keys are large, so attention picks out a few of the prompt's tokens. Answers
 are text: a token that is no text by itself (half a character, a control character, a role) has a row of zeros
-in the last layer, so another token always scores higher. Answers end, at one token in some five hundred: the row
-of the end-of-text token is `END_FACTOR` times as large as the others.
+in the last layer, so another token always scores higher. Answers end, at one token in some five hundred: the
+row of the end-of-text token is `END_FACTOR` times as large as the others.
 
 Runs in `.venv`, whose packages it uses; set-up calls it.
 """
