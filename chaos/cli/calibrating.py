@@ -27,7 +27,7 @@ def calibrate(
     concurrency: Annotated[str, typer.Option(help="Requests at a time; a level for each number.")] = "1,8,32",
     prompt_tokens: Annotated[str, typer.Option(help="Prompts are drawn from this range.")] = "32-512",
     max_tokens: Annotated[str, typer.Option(help="Answers are drawn from this range.")] = "16-64",
-    requests: Annotated[int, typer.Option(help="Requests that count, at each level; at least 40.")] = 120,
+    requests: Annotated[int, typer.Option(help="Requests that count, at each level; at least 40.")] = 240,
     max_num_seqs: Annotated[
         int | None, typer.Option(help="What the server was told; vLLM's default, unless given.")
     ] = None,
@@ -41,7 +41,13 @@ def calibrate(
         bool, typer.Option("--verify", help="Run the fitted simulator as a process, too, at the same load.")
     ] = False,
     tolerance: Annotated[float, typer.Option(help="Exit 1 when a figure is further off.")] = 0.2,
-    seed: Annotated[int, typer.Option(help="Of prompts and lengths.")] = 1,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            help="Of prompts and lengths; a new one, unless given: prompts that the server has seen before "
+            "are in its prefix cache."
+        ),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Write the preset to this TOML file.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw it into this SVG file.")] = None,
     json_file: Annotated[

@@ -41,7 +41,8 @@ CPU_NICE = 15
 ONE_PROCESS = ("--distributed-executor-backend", "uni")
 """Engine and worker in one process: as two, each spins while the other computes, a core lost out of two."""
 QUIET = ("--disable-uvicorn-access-log",)
-TINY_FLAGS = ("--max-model-len", "4096", "--dtype", "float32", "--max-num-seqs", "64")
+TINY_MAX_NUM_SEQS = 64
+TINY_FLAGS = ("--max-model-len", "4096", "--dtype", "float32", "--max-num-seqs", str(TINY_MAX_NUM_SEQS))
 TINY_SETTINGS = {
     "RAG_CONTEXT__MAX_TOKENS": "256",
     "RAG_GENERATE__MAX_TOKENS": "32",

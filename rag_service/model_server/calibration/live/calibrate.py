@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from rag_service.model_server.calibration.live import fitting
 from rag_service.model_server.calibration.live.comparison import Comparison, Levels, compare
 from rag_service.model_server.calibration.live.errors import CalibrationError
-from rag_service.model_server.calibration.live.load import Ask, levels
+from rag_service.model_server.calibration.live.load import Ask, levels, warm_up
 from rag_service.model_server.calibration.live.measure import Measured, measure
 from rag_service.model_server.calibration.live.options import MAX_NUM_BATCHED_TOKENS, MAX_NUM_SEQS, Options
 from rag_service.model_server.calibration.live.process import simulator
@@ -34,13 +34,14 @@ _SEEDS = range(100, 105)
 class Found:
     """What came of it."""
 
+    seed: int
     described: Described
     preset: Preset
     measured: tuple[Measured, ...]
     comparison: Comparison
 
 
-async def calibrate(options: Options, clock: Callable[[], float], progress: Progress) -> Found:
+async def calibrate(options: Options, seed: int, clock: Callable[[], float], progress: Progress) -> Found:
     """Measure, fit, simulate, compare. Raises CalibrationError."""
     async with Server(options.against, clock) as server:
         described = await server.describe(options.model)
@@ -51,14 +52,16 @@ async def calibrate(options: Options, clock: Callable[[], float], progress: Prog
                 f"the {described.max_model_len} tokens that {described.model} takes; give smaller "
                 f"--prompt-tokens or --max-tokens"
             )
-        await server.probe(options.seed)
+        await server.probe(seed)
         progress.say(f"{options.against} serves {described.model} (version {described.version or 'unknown'})")
         if not server.lengths_are_forced:
             progress.say("it takes no ignore_eos and min_tokens: answers end where the model ends them")
         wanted = levels(
-            options.concurrency, options.prompt_tokens, options.max_tokens, options.requests, options.seed
+            options.concurrency, options.prompt_tokens, options.max_tokens, options.requests, seed
         )
-        measured = [await measure(server, level, options.seed, progress.answers) for level in wanted]
+        progress.say("warming up")
+        await measure(server, warm_up(wanted[-1]), -1 - seed, lambda *_: None)  # prompts of its own
+        measured = [await measure(server, level, seed, progress.answers) for level in wanted]
     _require_tokens(measured)
     progress.say("fitting (about a minute)")
     start = Preset(
@@ -73,7 +76,7 @@ async def calibrate(options: Options, clock: Callable[[], float], progress: Prog
     served: list[Measured | None] = [None] * len(measured)
     if options.verify:
         progress.say("the same load on the simulator as a process")
-        served = [*await verified(preset, measured, options.seed, clock, progress)]
+        served = [*await verified(preset, measured, seed, clock, progress)]
     found = [
         Levels(
             one.level.concurrency,
@@ -83,7 +86,7 @@ async def calibrate(options: Options, clock: Callable[[], float], progress: Prog
         )
         for one, process in zip(measured, served, strict=True)
     ]
-    return Found(described, preset, tuple(measured), compare(found))
+    return Found(seed, described, preset, tuple(measured), compare(found))
 
 
 async def verified(

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import asdict, astuple, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from random import SystemRandom
 from typing import Any, TextIO
 
 from rag_service.model_server import presets
@@ -17,7 +18,7 @@ from rag_service.model_server.calibration import plots
 from rag_service.model_server.calibration.live.calibrate import Found, calibrate
 from rag_service.model_server.calibration.live.comparison import table
 from rag_service.model_server.calibration.live.errors import CalibrationError
-from rag_service.model_server.calibration.live.options import Options
+from rag_service.model_server.calibration.live.options import MOST_SEED, Options
 from rag_service.model_server.calibration.live.progress import Progress
 from rag_service.model_server.presets import Preset
 
@@ -26,12 +27,14 @@ def run(
     options: Options,
     clock: Callable[[], float] = time.perf_counter,
     today: Callable[[], datetime] = lambda: datetime.now(UTC),
+    new_seed: Callable[[], int] = lambda: SystemRandom().randint(0, MOST_SEED),
     said: TextIO | None = None,
 ) -> int:
     """Exit codes: 0 every figure is within the tolerance, 1 one is not, 4 the server cannot be measured."""
     progress = Progress(said or sys.stderr, clock)
     try:
-        found = asyncio.run(calibrate(options, clock, progress))
+        seed = new_seed() if options.seed is None else options.seed
+        found = asyncio.run(calibrate(options, seed, clock, progress))
     except CalibrationError as error:
         progress.end()
         print(f"error: {error}", file=sys.stderr)
@@ -70,8 +73,9 @@ def source(found: Found, options: Options, on: datetime) -> str:
     return (
         f"measured on {on:%Y-%m-%d}, server version {found.described.version or 'unknown'}, model "
         f"{found.described.model}: {counts} requests at {callers} at a time, prompts of "
-        f"{options.prompt_tokens} tokens, answers of {options.max_tokens}; the fit misses p50 and p95 of "
-        f"first token and token time by {found.comparison.rms_ratio:.1%} (root mean square), "
+        f"{options.prompt_tokens} tokens, answers of {options.max_tokens}, seed {found.seed}; "
+        f"the fit misses p50 and p95 of first token and token time by {found.comparison.rms_ratio:.1%} "
+        f"(root mean square), "
         f"{found.comparison.worst.error_ratio:.1%} at most"
     )
 
@@ -84,6 +88,7 @@ def record(preset: Preset, found: Found, options: Options) -> dict[str, Any]:
         "cost": asdict(preset.cost),
         "limits": asdict(preset.limits),
         "tolerance_ratio": options.tolerance,
+        "seed": found.seed,
         "rows": [
             asdict(row)
             | {

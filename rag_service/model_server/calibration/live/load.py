@@ -57,6 +57,12 @@ class Level:
         return slice(self.first, self.first + self.count)
 
 
+def warm_up(level: Level) -> Level:
+    """The first rounds of a level alone, for a server that was started a moment ago: its first full batches
+    are slower than all later ones (memory is had for the first time, kernels are chosen)."""
+    return Level(level.concurrency, level.asks[: level.first], 0, level.first)
+
+
 def parse_range(text: str, *, least: int, most: int) -> Range:
     """The range that `64-512` or `128` names. Raises ValueError."""
     found = re.fullmatch(r"(\d+)(?:-(\d+))?", text.strip())

@@ -15,6 +15,8 @@ from rag_service.model_server.calibration.live.server import parse_url
 MAX_NUM_SEQS = 256
 MAX_NUM_BATCHED_TOKENS = 2048
 
+MOST_SEED = 2**31 - 1
+
 _MOST_CALLERS = 1024
 _MOST_TOKENS = 1_000_000
 
@@ -34,7 +36,7 @@ class Options:
     kv_blocks: int | None
     verify: bool
     tolerance: float
-    seed: int
+    seed: int | None
     out: Path | None
     plot: Path | None
     json: Path | None
@@ -51,7 +53,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--concurrency", type=_checked(_callers), default="1,8,32", metavar="N,N,…")
     parser.add_argument("--prompt-tokens", type=_checked(_prompt), default="32-512", metavar="LOW-HIGH")
     parser.add_argument("--max-tokens", type=_checked(_output), default="16-64", metavar="LOW-HIGH")
-    parser.add_argument("--requests", type=_checked(_requests), default="120", help="at each concurrency")
+    parser.add_argument("--requests", type=_checked(_requests), default="240", help="at each concurrency")
     for name, meaning in (
         ("--max-num-seqs", f"what the server was told (default: vLLM's, {MAX_NUM_SEQS})"),
         ("--max-num-batched-tokens", f"what the server was told (default: vLLM's, {MAX_NUM_BATCHED_TOKENS})"),
@@ -60,7 +62,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(name, type=_checked(_count), help=meaning)
     parser.add_argument("--verify", action="store_true", help="run the fitted simulator as a process, too")
     parser.add_argument("--tolerance", type=_checked(_ratio), default="0.2", help="exit 1 beyond it")
-    parser.add_argument("--seed", type=int, default=1, help="of prompts and lengths")
+    parser.add_argument("--seed", type=_checked(_seed), help="of prompts and lengths (default: a new one)")
     parser.add_argument("--out", type=_checked(_file), metavar="PRESET.toml")
     parser.add_argument("--plot", type=_checked(_file), metavar="FILE.svg")
     parser.add_argument("--json", type=_checked(_file), metavar="FILE.json")
@@ -107,6 +109,12 @@ def _requests(text: str) -> int:
 def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise ValueError(f"{text!r} is not allowed; give a whole number from 1")
+    return int(text)
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal() or int(text) > MOST_SEED:
+        raise ValueError(f"{text!r} is not allowed; give a whole number from 0 to {MOST_SEED}")
     return int(text)
 
 

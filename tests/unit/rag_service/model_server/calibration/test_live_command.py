@@ -58,6 +58,7 @@ def options(**changed: object) -> Options:
         (["--tolerance", "20"], "between 0 and 1"),
         (["--tolerance", "x"], "between 0 and 1"),
         (["--max-num-seqs", "0"], "whole number"),
+        (["--seed", "x"], "whole number from 0"),
         (["--out", "no/such/folder/p.toml"], "cannot be written"),
         (["--bogus"], "bogus"),
     ],
@@ -93,7 +94,7 @@ def test_the_exit_code_says_whether_it_holds_and_the_files_are_written(
     preset = Preset(
         "mine", "tiny as it was measured", "measured", Cost(0.005), limits(DESCRIBED, options(), [])
     )
-    found = Found(DESCRIBED, preset, (MEASURED,), compare([Levels(1, was, now)]))
+    found = Found(7, DESCRIBED, preset, (MEASURED,), compare([Levels(1, was, now)]))
 
     async def calibrated(*_: object) -> Found:
         return found
@@ -106,8 +107,25 @@ def test_the_exit_code_says_whether_it_holds_and_the_files_are_written(
     assert ("every figure is within 20%" in said) is (code == 0)
     written = presets.load(str(files["out"]))
     assert (written.cost, written.limits) == (preset.cost, preset.limits)
-    assert "2026-11-22" in written.source and "model tiny" in written.source and "at most" in written.source
+    for part in ("2026-11-22", "seed 7", "model tiny", "at most"):
+        assert part in written.source
     assert files["plot"].read_text().startswith("<svg") and '"rows"' in files["json"].read_text()
+
+
+@pytest.mark.parametrize(("given", "used"), [(None, 41), (5, 5)])
+def test_every_run_has_a_seed_of_its_own_unless_one_is_given(
+    given: int | None, used: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same prompts again would be in the server's prefix cache, and their first tokens too early."""
+    seen: list[int] = []
+
+    async def calibrated(_: Options, seed: int, *__: object) -> Found:
+        seen.append(seed)
+        raise CalibrationError("enough")
+
+    monkeypatch.setattr(live, "calibrate", calibrated)
+    assert live.run(options(seed=given), lambda: 0.0, new_seed=lambda: 41) == 4
+    assert seen == [used]
 
 
 def test_limits_are_what_was_told_else_what_the_server_says_else_defaults() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rag_service.model_server.calibration.live.load import Range, levels, parse_range
+from rag_service.model_server.calibration.live.load import Range, levels, parse_range, warm_up
 
 
 def test_a_level_has_callers_rounds_before_and_company_after() -> None:
@@ -22,6 +22,13 @@ def test_the_seed_decides() -> None:
     """Equal seeds ask the same; others ask something else."""
     wanted = ((1, 8), Range(32, 512), Range(8, 64), 40)
     assert levels(*wanted, seed=1) == levels(*wanted, seed=1) != levels(*wanted, seed=2)
+
+
+def test_a_warm_up_is_the_rounds_before_those_that_count() -> None:
+    """With as many callers, so that the batches are as full."""
+    (level,) = levels((8,), Range(32, 64), Range(8, 16), 40, seed=1)
+    found = warm_up(level)
+    assert (found.concurrency, found.asks, found.count) == (8, level.asks[:16], 16)
 
 
 def test_ranges() -> None:
