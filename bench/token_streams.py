@@ -2,7 +2,8 @@
 
 In a process of its own and as light as it can be: sockets, a parser in C, and bytes that are counted, not
 read. Each stream begins anew when it ends. The server's CPU time is taken over the same stretch of time, once
-all streams are under way.
+all streams are under way. What is asked has the form and length of a RAG service's prompt, since reading it
+is part of what an answer costs.
 """
 
 from __future__ import annotations
@@ -21,6 +22,18 @@ import uvloop
 
 _EVENT = b"data: "
 _STEP_S = 0.1
+_ANSWER_LIMIT_S = 60.0
+ANSWER_TOKENS = 256
+_PASSAGE = (
+    "The file at the source path gets the name of the destination. If the destination exists, what happens "
+    "depends on the system: some replace it in silence, others refuse. Both must be on one disk."
+)
+#: Six passages and a question, some 1,400 characters.
+PROMPT = (
+    "Context:\n"
+    + "\n\n".join(f"[{number}] Files, part {number}\n{_PASSAGE}" for number in range(1, 7))
+    + "\n\nQuestion: How do I rename a file?"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +41,7 @@ class Counted:
     """What a stretch of time brought; `reads` is how often the kernel handed bytes over."""
 
     tokens: float
+    answer_tokens: int
     reads: int
     answers: int
     failed: int
@@ -38,6 +52,14 @@ class Counted:
 
 class NoTokens(Exception):
     """The server's answer is not a stream of tokens; the message says what came."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """One whole answer: how many events it has, and how many of them carry text (role, end, usage do not)."""
+
+    tokens: int
+    events: int
 
 
 class Stream(asyncio.Protocol):
@@ -101,19 +123,25 @@ class Streams:
     port: int
     request: bytes
 
-    async def tokens_per_event(self) -> float:
-        """Of one answer's events, how many carry text: the others (role, end, usage) are not tokens."""
+    async def first_answer(self) -> Shape:
+        """One answer, read whole: all others are taken to be like it. Raises NoTokens."""
         loop = asyncio.get_running_loop()
         _, stream = await loop.create_connection(lambda: Stream(self.request), self.host, self.port)
         stream.keep, stream.repeat = True, False
-        await asyncio.wait_for(stream.done, 60.0)
-        tokens, events = tokens_in(bytes(stream.body))
-        if not tokens:
-            raise NoTokens(f"no token in what came: {bytes(stream.body[:300])!r}")
-        return tokens / events
+        try:
+            await asyncio.wait_for(stream.done, _ANSWER_LIMIT_S)
+        except TimeoutError:
+            came = f"no whole answer within {_ANSWER_LIMIT_S:g} s; what came"
+        else:
+            shape = shape_of(bytes(stream.body))
+            if shape.tokens:
+                return shape
+            came = "no token in what came"
+        raise NoTokens(f"{came}: {bytes(stream.body[:300])!r}")
 
     async def hold(self, number: int, pid: int, warm_up_s: float, seconds: float) -> Counted:
-        share = await self.tokens_per_event()
+        """So many streams at once, counted for `seconds` after the warm-up. Raises NoTokens."""
+        shape = await self.first_answer()
         open_streams: list[Stream] = []
         gone = Counter()
 
@@ -147,8 +175,11 @@ class Streams:
             for caller in callers:
                 caller.cancel()
             await asyncio.gather(*callers, return_exceptions=True)
+        if after.events == before.events:
+            raise NoTokens(f"the first answer came, then no token in {wall_s:.0f} s from {number} streams")
         return Counted(
-            tokens=(after.events - before.events) * share,
+            tokens=(after.events - before.events) * shape.tokens / shape.events,
+            answer_tokens=shape.tokens,
             reads=after.reads - before.reads,
             answers=after.answers - before.answers,
             failed=after.failed - before.failed,
@@ -186,10 +217,10 @@ def _cpu_s(server: psutil.Process) -> float:
     return float(sum(each.user + each.system for each in times))
 
 
-def tokens_in(body: bytes) -> tuple[int, int]:
-    """How many events of a whole stream carry text, and how many there are."""
+def shape_of(body: bytes) -> Shape:
+    """What a whole stream was made of."""
     events = [line[len(_EVENT) :] for line in body.split(b"\n") if line.startswith(_EVENT)]
-    return sum(map(_has_text, events)), len(events)
+    return Shape(sum(map(_has_text, events)), len(events))
 
 
 def _has_text(event: bytes) -> bool:
@@ -204,7 +235,7 @@ def chat_request(host: str, port: int, model: str, tokens: int) -> bytes:
     """A streamed chat completion of exactly so many tokens, where the server takes vLLM's parameters."""
     body = {
         "model": model,
-        "messages": [{"role": "user", "content": "How do I rename a file? " * 8}],
+        "messages": [{"role": "user", "content": PROMPT}],
         "stream": True,
         "max_tokens": tokens,
         "ignore_eos": True,
@@ -224,7 +255,7 @@ def main() -> int:
     parser.add_argument("--pid", type=int, required=True, help="of the server")
     parser.add_argument("--model", required=True)
     parser.add_argument("--streams", type=int, required=True)
-    parser.add_argument("--tokens", type=int, required=True, help="of each answer")
+    parser.add_argument("--tokens", type=int, default=ANSWER_TOKENS, help="of each answer")
     parser.add_argument("--warm-up-s", type=float, default=1.0)
     parser.add_argument("--seconds", type=float, default=5.0)
     options = parser.parse_args()
@@ -232,7 +263,7 @@ def main() -> int:
     streams = Streams(options.host, options.port, request)
     try:
         found = uvloop.run(streams.hold(options.streams, options.pid, options.warm_up_s, options.seconds))
-    except (NoTokens, OSError, TimeoutError, psutil.Error) as error:
+    except (NoTokens, OSError, psutil.Error) as error:
         print(f"error: {error}", file=sys.stderr)
         return 4
     json.dump(asdict(found), sys.stdout)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.token_streams import Counter, Stream, chat_request, tokens_in
+from bench.token_streams import Counter, NoTokens, Shape, Stream, Streams, chat_request, shape_of
 
 EVENT = b'data: {"choices": [{"delta": {"content": "a"}}]}\n\n'
 ROLE = b'data: {"choices": [{"delta": {"role": "assistant", "content": ""}}]}\n\n'
@@ -87,7 +87,37 @@ def test_sums_have_the_streams_that_are_gone_and_those_that_live() -> None:
 )
 def test_only_events_with_text_are_tokens(events: list[bytes], tokens: int) -> None:
     """Neither the role nor the end is one."""
-    assert tokens_in(b"".join(events)) == (tokens, len(events))
+    assert shape_of(b"".join(events)) == Shape(tokens, len(events))
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        (answer([b"not here"], status=404), "no token in what came.*not here"),
+        (answer([EVENT])[:-5], "no whole answer within 0.1 s"),
+    ],
+    ids=["an error", "a stream that stays open"],
+)
+def test_what_is_no_stream_of_tokens_is_named(
+    said: bytes, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that cannot be measured is left out with what it said, and never waited for without end."""
+    monkeypatch.setattr("bench.token_streams._ANSWER_LIMIT_S", 0.1)
+
+    async def asked() -> None:
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"ask")
+            writer.write(said)
+            await reader.read()  # until the client leaves
+            writer.close()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        async with server:
+            port = server.sockets[0].getsockname()[1]
+            await Streams("127.0.0.1", port, b"ask").first_answer()
+
+    with pytest.raises(NoTokens, match=message):
+        asyncio.run(asked())
 
 
 def test_the_request_is_one_that_a_server_can_read() -> None:
