@@ -67,6 +67,8 @@ def alone(state: Path) -> Iterator[None]:
 
 
 def set_up(request: Request) -> None:
+    if request.vllm:
+        steps_vllm.build_for_this_machine()  # where there is none, that is said before anything is downloaded
     toxiproxy = steps_toxiproxy.begin(ROOT) if request.toxiproxy else None
     try:
         steps_python.provide(ROOT, request.packages)

@@ -20,6 +20,10 @@ from console import SetupError, key_of, read_stamp, say, write_stamp
 # What the default Linux build of torch brings along and a build from UV_TORCH_BACKEND brings itself.
 TORCH_FAMILY = re.compile(r"(torch|triton|nvidia-[\w.-]+|cuda-[\w.-]+)==")
 
+UNFINISHED = "ragquake-unfinished"
+"""Is there while packages are installed. An environment in which it was left is made anew: to an installer, a
+package of which half was written when it was cut off is installed. What was downloaded is in its cache."""
+
 
 @dataclass(frozen=True, slots=True)
 class Installer:
@@ -33,7 +37,8 @@ def provide(root: Path, packages: str) -> None:
     """`packages` is `run`, or `dev` for a superset of it that the tests need."""
     venv = root / ".venv"
     stamp_file = venv / "ragquake-setup.json"
-    if not works(venv):
+    unfinished = venv / UNFINISHED
+    if not works(venv) or unfinished.exists():
         create(venv)
     elif wanted := os.environ.get("PYTHON"):
         refuse_another(venv, wanted)
@@ -43,6 +48,7 @@ def provide(root: Path, packages: str) -> None:
     if not todo:
         say("python", f"packages ({packages}) are ready in {venv}")
         return
+    unfinished.touch()
     installer = choose_installer(root, venv)
     if todo == "packages":
         lock = lock_of(root, packages)
@@ -57,6 +63,7 @@ def provide(root: Path, packages: str) -> None:
     say("python", "installing ragquake itself")
     run([*installer.install, "--no-deps", "--no-build-isolation", "-e", root], without_backend())
     write_stamp(stamp_file, {**stamp, "project": key_of(root / "pyproject.toml")})
+    unfinished.unlink()
 
 
 def missing(root: Path, packages: str, backend: str, stamp: dict[str, str]) -> str:
@@ -96,16 +103,18 @@ def refuse_another(venv: Path, wanted: str) -> None:
 
 
 def create(venv: Path) -> None:
-    say("python", f"creating {venv} with Python {sys.version.split()[0]} ({sys.executable})")
+    # The one beneath: set-up may run on the very environment that is made anew.
+    python = getattr(sys, "_base_executable", "") or sys.executable
+    say("python", f"creating {venv} with Python {sys.version.split()[0]} ({python})")
     if uv := working_uv():
-        run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, venv])
+        run([uv, "venv", "--quiet", "--clear", "--python", python, venv])
         return
     try:
-        run([sys.executable, "-m", "venv", "--clear", venv])
+        run([python, "-m", "venv", "--clear", venv])
     except subprocess.CalledProcessError as problem:
         version = "{}.{}".format(*sys.version_info)
         raise SetupError(
-            f"{sys.executable} cannot create a virtual environment.\n"
+            f"{python} cannot create a virtual environment.\n"
             f"       Debian and Ubuntu keep that in a package of its own: apt-get install python3-venv "
             f"(or python{version}-venv).\n"
             "       Or install uv, which needs no such package, and run this again."
@@ -142,32 +151,41 @@ def choose_installer(root: Path, venv: Path) -> Installer:
     return Installer("pip", (str(python), "-m", "pip", "install", "--disable-pip-version-check"))
 
 
-def install_torch(installer: Installer, lock: Path, backend: str, venv: Path) -> Path:
-    """Installs the locked version of torch from `backend`; returns the lock of what is left to install."""
+def install_torch(
+    installer: Installer, lock: Path, backend: str, venv: Path, built_for_it: tuple[str, ...] = ()
+) -> Path:
+    """Installs the locked version of torch from `backend`, and of what has to be compiled for that build.
+
+    Returns the lock of what is left to install.
+    """
     if installer.name != "uv":
         raise SetupError(
             f"UV_TORCH_BACKEND={backend} needs uv, which could not be installed.\n"
             "       Install uv, or unset the variable to get torch's default build."
         )
-    version = torch_version(lock.read_text())
-    say("python", f"installing torch {version} for UV_TORCH_BACKEND={backend}")
-    run([*installer.install, "--torch-backend", backend, f"torch=={version}"], without_backend())
+    names = ("torch", *built_for_it)
+    wanted = [f"{name}=={version_in(lock.read_text(), name)}" for name in names]
+    say("python", f"installing {', '.join(wanted)} for UV_TORCH_BACKEND={backend}")
+    run([*installer.install, "--torch-backend", backend, *wanted], without_backend())
     rest = venv / f"{lock.stem}-without-torch.lock"
-    rest.write_text(without_torch(lock.read_text()))
+    rest.write_text(without_torch(lock.read_text(), built_for_it))
     return rest
 
 
-def torch_version(lock: str) -> str:
-    found = re.search(r"^torch==([\w.+]+)", lock, flags=re.MULTILINE)
+def version_in(lock: str, package: str) -> str:
+    found = re.search(rf"^{re.escape(package)}==([\w.+]+)", lock, flags=re.MULTILINE)
     if not found:
-        raise SetupError("the lock names no torch. Make the locks anew: make lock")
+        raise SetupError(f"the lock names no {package}. Make the locks anew: make lock")
     return found[1]
 
 
-def without_torch(lock: str) -> str:
-    """The lock less torch and the CUDA packages of its default build."""
+def without_torch(lock: str, built_for_it: tuple[str, ...] = ()) -> str:
+    """The lock less torch, the CUDA packages of its default build, and what was compiled for that."""
     entries = re.split(r"^(?=\S)", lock, flags=re.MULTILINE)
-    return "".join(entry for entry in entries if not TORCH_FAMILY.match(entry))
+    others = tuple(f"{name}==" for name in built_for_it)
+    return "".join(
+        entry for entry in entries if not TORCH_FAMILY.match(entry) and not entry.startswith(others)
+    )
 
 
 def without_backend() -> dict[str, str]:

