@@ -16,7 +16,7 @@ SETUP_FOR_RUN = $(if $(filter local/vllm,$(STACK)/$(LLM)),vllm,setup)
 help: ## list what make can do
 	@echo "ragquake: does a RAG service survive a tenfold spike and a failing dependency?"
 	@echo
-	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo "  STACK=compose runs on the containers of docker-compose.yml instead of local processes,"
 	@echo "  LLM=vllm (or the URL of a server that runs) and MODEL=… choose the model server,"
