@@ -7,7 +7,7 @@ MODEL ?=
 ARGS ?=
 TESTS ?= tests
 BIN := .venv/bin
-RUN_FLAGS = $(if $(filter-out local,$(STACK)),--stack $(STACK)) $(if $(LLM),--llm $(LLM)) $(if $(MODEL),--model $(MODEL)) $(ARGS)
+RUN_FLAGS = $(if $(filter-out local,$(STACK)),--stack $(STACK)) $(if $(LLM),--llm '$(LLM)') $(if $(MODEL),--model '$(MODEL)') $(ARGS)
 SETUP_FOR_RUN = $(if $(filter local/vllm,$(STACK)/$(LLM)),vllm,setup)
 
 .DEFAULT_GOAL := help

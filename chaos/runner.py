@@ -30,7 +30,7 @@ from chaos.lock import run_lock, safety_lever
 from chaos.progress import Moment, Progress
 from chaos.resources import ResourceSampler
 from chaos.rollback import rollback
-from chaos.stack import Stack, open_stack
+from chaos.stack import Stack, open_stack, require_available
 from chaos.stack.model_servers import SIMULATOR, LlmRequest
 from chaos.steady_state import check_steady_state
 from chaos.stop_conditions import StopWatch
@@ -80,8 +80,13 @@ class _Ending:
 def run_experiment(
     loaded: LoadedExperiment, options: RunOptions, progress: Progress, clock: Clock | None = None
 ) -> RunResult:
-    """Run an experiment and judge it. Raises RunRefused when it may not start; all else ends in a verdict."""
+    """Run an experiment and judge it.
+
+    Raises RunRefused when it may not start, StackError when the model server it asks for is not to be had;
+    all else ends in a verdict.
+    """
     clock = clock or SystemClock()
+    require_available(options.stack, options.llm, options.state)
     name = loaded.experiment.name
     with run_lock(options.state / "run.lock", f"ragquake run {name}"), interruptible():
         bundle = new_bundle(options.runs, name, clock)

@@ -31,12 +31,14 @@ def run(
     """Run an experiment: start the stack, drive the load, inject the faults, judge, report."""
     from chaos.experiment import find_experiment, load_experiment
     from chaos.progress import SilentProgress, TerminalProgress
+    from chaos.stack import require_available
     from chaos.stack.model_servers import LlmRequest
     from slo.report import terminal
 
-    asked = LlmRequest.parse(llm, model)
+    asked = LlmRequest.parse(llm, model, stack)
     loaded = load_experiment(find_experiment(experiment), overrides or ())
     if dry_run:
+        require_available(stack, asked, state)
         show_plan(loaded, as_json)
         return
     from chaos.runner import RunOptions, run_experiment

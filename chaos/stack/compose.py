@@ -16,12 +16,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from chaos import __version__
 from chaos.fault_proxy import FaultProxyError
 from chaos.stack.breakers import breaker_states
 from chaos.stack.container_engine import ASK_TIMEOUT_S, Engine, Said, require_engine, run_engine
 from chaos.stack.description import (
     FILE_NAME,
     DependencyRecord,
+    ModelServerRecord,
     PartRecord,
     ProxyRecord,
     ServiceRecord,
@@ -40,11 +42,15 @@ UP_TIMEOUT_S = 3600.0
 DOWN_TIMEOUT_S = 60.0
 DEPENDENCIES = {"vector_db": ("toxiproxy:7101", "vector-db:7100"), "llm": ("toxiproxy:7201", "{llm}:7200")}
 LLMS = {"simulator": "model-server", "vllm": "vllm"}
+SIMULATOR_MODEL = "simulator"
 DEFAULT_VLLM_MODEL = "Qwen/Qwen2.5-1.5B-Instruct"
 FLUSH = (
     "import urllib.request as u; "
     "print(u.urlopen(u.Request('http://127.0.0.1:8080/v1/telemetry/flush', method='POST'), timeout=15)"
     ".read().decode())"
+)
+VERSION = (
+    "import urllib.request as u; print(u.urlopen('http://vllm:7200/version', timeout=5).read().decode())"
 )
 DOWN_HINT = f"docker compose -p {PROJECT} down"
 
@@ -186,17 +192,14 @@ class ComposeStack:
 
     def variables(self, ports: Mapping[str, int]) -> dict[str, str]:
         """What docker-compose.yml leaves open, and how this run fills it in."""
-        variables = {
+        return {
             "RAGQUAKE_SERVICE_PORT": str(ports["service"]),
             "RAGQUAKE_PROXY_PORT": str(ports["proxy"]),
             "RAGQUAKE_LLM": LLMS[self._llm],
+            "RAGQUAKE_LLM_MODEL": self.served_model,
             "RAGQUAKE_EVIDENCE": str(self.evidence),
             "RAGQUAKE_USER": f"{os.getuid()}:{os.getgid()}",
         }
-        if self._llm == "vllm":
-            named = self._model or self._inherited.get("RAGQUAKE_LLM_MODEL")
-            variables["RAGQUAKE_LLM_MODEL"] = named or DEFAULT_VLLM_MODEL
-        return variables
 
     def _describe(self, ports: Mapping[str, int]) -> None:
         api = f"http://{LOOPBACK}:{ports['proxy']}"
@@ -214,9 +217,28 @@ class ComposeStack:
             self.description.dependencies[name] = DependencyRecord(
                 proxy=name, listen=listen, upstream=upstream.format(llm=LLMS[self._llm])
             )
+        self.description.model_server = self.model_server()
         self.description.versions = installed_versions()
         self.description.machine = this_machine()
         self.description.write(self.stack_file)
+
+    def model_server(self) -> ModelServerRecord:
+        """Which model server answers; of vLLM, its container is asked which one it is."""
+        if self._llm == "simulator":
+            return ModelServerRecord(kind="simulator", version=__version__, model=SIMULATOR_MODEL, owned=True)
+        said = self._compose("exec", "-T", "service", "python", "-c", VERSION, timeout_s=ASK_TIMEOUT_S)
+        try:
+            version = str(json.loads(said.output)["version"])
+        except (ValueError, KeyError, TypeError):
+            version = "unknown"
+        return ModelServerRecord(kind="vllm", version=version, model=self.served_model, owned=True)
+
+    @property
+    def served_model(self) -> str:
+        """The model that the containers are told to serve and to ask for."""
+        if self._llm == "simulator":
+            return SIMULATOR_MODEL
+        return self._model or self._inherited.get("RAGQUAKE_LLM_MODEL") or DEFAULT_VLLM_MODEL
 
     def _compose(self, *words: str, timeout_s: float, log: Path | None = None) -> Said:
         profile = ("--profile", "gpu") if self._llm == "vllm" else ()

@@ -1,7 +1,8 @@
 """What the children of a stack find in their environment.
 
 A run must not depend on what happens to be exported in somebody's shell: `RAG_` and `OTEL_` names of the
-user would silently change the service under test, an HTTP proxy would swallow calls to loopback. One
+user would silently change the service under test, `VLLM_API_KEY` would have vLLM ask it for a key that it
+does not have, an HTTP proxy would swallow calls to loopback. One
 thread for OpenMP because the embedder otherwise takes every core from the load generator; the hub is
 offline because nothing is downloaded while a run is measured.
 """
@@ -25,7 +26,7 @@ FIXED: Mapping[str, str] = {
     "TOKENIZERS_PARALLELISM": "false",
     "PYTHONUNBUFFERED": "1",
 }
-LEFT_OUT = ("RAG_", "OTEL_", "RAGQUAKE_", "PYTHONDONTWRITEBYTECODE")
+LEFT_OUT = ("RAG_", "OTEL_", "RAGQUAKE_", "VLLM_", "PYTHONDONTWRITEBYTECODE")
 """Beside what would leak in: without kept bytecode, importing sentence-transformers takes 14 s, not 8."""
 NO_PROXY_FOR = ("127.0.0.1", "localhost")
 DISTRIBUTIONS = (

@@ -10,12 +10,17 @@ StackError                 the environment, not the service, is at fault (exit c
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from chaos.errors import EnvironmentFailure
 
 TAIL_LINES = 12
 """Enough for the end of a Python traceback, short enough to read in a terminal."""
+READ_BYTES = 128 * 1024
+REFERS_UP = "See root cause above"
+"""How vLLM's server ends when its engine, another process, has failed: the reason stands before that."""
+EXCEPTION = re.compile(r"(?:^|\s)([A-Za-z_][\w.]*(?:Error|Exception): \S.*)$")
 
 
 class StackError(EnvironmentFailure):
@@ -65,14 +70,27 @@ class StackBusy(StackError):
 
 def log_tail(log: Path, lines: int = TAIL_LINES) -> list[str]:
     """The last lines of a log, without reading a large one whole. A missing log has none."""
+    return _end_of(log)[-lines:]
+
+
+def _end_of(log: Path) -> list[str]:
     try:
         with log.open("rb") as file:
             size = file.seek(0, 2)
-            file.seek(max(0, size - 64 * 1024))
+            file.seek(max(0, size - READ_BYTES))
             text = file.read().decode("utf-8", "replace")
     except OSError:
         return []
-    return [line for line in text.splitlines() if line.strip()][-lines:]
+    return [line for line in text.splitlines() if line.strip()]
+
+
+def root_cause(log: Path) -> str | None:
+    """The exception to which the end of a log refers, where it refers to one; tracebacks hide it."""
+    lines = _end_of(log)
+    if not any(REFERS_UP in line for line in lines[-TAIL_LINES:]):
+        return None
+    found = (EXCEPTION.search(line) for line in reversed(lines) if REFERS_UP not in line)
+    return next((match[1] for match in found if match), None)
 
 
 def _how_it_ended(exit_code: int | None) -> str:
@@ -87,4 +105,6 @@ def _what_the_log_says(log: Path) -> str:
     tail = log_tail(log)
     if not tail:
         return f"its log is empty ({log})"
-    return f"the end of its log ({log}):\n" + "\n".join(f"    {line}" for line in tail)
+    cause = root_cause(log)
+    why = f"{cause}\n" if cause else ""
+    return f"{why}the end of its log ({log}):\n" + "\n".join(f"    {line}" for line in tail)

@@ -11,11 +11,11 @@ from typing import Protocol, Self
 
 from chaos.stack.compose import ComposeStack
 from chaos.stack.description import StackDescription
-from chaos.stack.errors import StackError
 from chaos.stack.local import LocalStack
 from chaos.stack.model_servers import SIMULATOR, LlmRequest
 from chaos.stack.process import ProcessIdentity
 from chaos.stack.proxy_choice import choose_proxy
+from slo.documents import DocumentError
 
 KINDS = ("local", "compose")
 
@@ -47,6 +47,17 @@ class Stack(AbstractContextManager["Stack"], Protocol):
     def __enter__(self) -> Self: ...
 
 
+def require_available(kind: str, llm: LlmRequest, state: Path) -> None:
+    """Raise DocumentError for an unknown kind of stack, StackError for a model server that is not to be had.
+
+    A run asks this before it makes its bundle; whatever else is wrong shows when the stack starts.
+    """
+    if kind not in KINDS:
+        raise DocumentError([f"--stack {kind}: no stack is called that; allowed: {', '.join(KINDS)}"])
+    if kind == "local":
+        llm.resolve(state)
+
+
 def open_stack(
     kind: str,
     *,
@@ -60,11 +71,9 @@ def open_stack(
     """A stack for a run whose runner is this process, not yet started.
 
     `folder` gets stack.json and the logs; `state` (`.ragquake`) holds index and Toxiproxy. Settings are
-    named as in an experiment (`resilience`, `llm.timeout`). Raises StackError for an unknown kind of stack,
-    or a model server that is not to be had.
+    named as in an experiment (`resilience`, `llm.timeout`). Raises StackError for a model server that is not
+    to be had.
     """
-    if kind not in KINDS:
-        raise StackError(f"{kind!r} is not a kind of stack; allowed: {', '.join(KINDS)}")
     settings = as_environment(service_settings or {})
     if kind == "compose":
         return ComposeStack(

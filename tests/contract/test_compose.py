@@ -87,7 +87,9 @@ def test_every_part_of_the_stack_is_there(services: dict[str, Any]) -> None:
         "locust": ("load",),
     }
     assert services["toxiproxy"]["image"] == "ghcr.io/shopify/toxiproxy:2.12.0"
-    assert services["vllm"]["image"].startswith("vllm/vllm-openai:")
+    lock = (ROOT / "requirements" / "vllm-gpu.lock").read_text()
+    version = re.search(r"^vllm==(\S+)", lock, flags=re.MULTILINE)
+    assert version and services["vllm"]["image"] == f"vllm/vllm-openai:v{version[1]}", "one vLLM everywhere"
 
 
 def test_published_ports_are_loopback_only(services: dict[str, Any]) -> None:

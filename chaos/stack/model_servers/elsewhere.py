@@ -1,7 +1,8 @@
 """A model server that runs already: the stack puts its proxy before it, and leaves it alone otherwise.
 
 The proxy passes bytes on, so the address is plain HTTP: behind TLS the host name would not fit. And it is
-loopback: load and faults go to nobody's machine by mistake.
+loopback: load and faults go to nobody's machine by mistake. The service sends no key, so a server that asks
+for one cannot be used; what stands in a URL before the @ is never repeated, since it may be a password.
 """
 
 from __future__ import annotations
@@ -13,8 +14,13 @@ import httpx
 from chaos.stack.addresses import is_loopback
 from chaos.stack.errors import StackError
 from chaos.stack.model_servers.model_server import ModelServer
+from slo.documents import DocumentError
 
 ASK_TIMEOUT_S = 10.0
+HOW_TO_WRITE_IT = (
+    "write the address of a server as http://127.0.0.1:8000 "
+    "(plain HTTP, since the fault proxy passes bytes on; /v1 may follow)"
+)
 
 
 def elsewhere(
@@ -22,15 +28,21 @@ def elsewhere(
 ) -> ModelServer:
     """The model server at a URL, with the model named or the first that it serves.
 
-    Raises StackError when it is not on this machine, does not answer, or does not serve the model.
+    Raises DocumentError for what is no address on this machine, StackError when no server answers there, or
+    it does not serve the model.
     """
-    address = _address(url)
+    address = address_of(url)
     with httpx.Client(
         base_url=f"http://{address}", timeout=ASK_TIMEOUT_S, trust_env=False, transport=transport
     ) as client:
         try:
-            listed = client.get("/v1/models").raise_for_status().json()["data"]
-            served = [str(one["id"]) for one in listed]
+            answer = client.get("/v1/models")
+            if answer.status_code in (401, 403):
+                raise StackError(
+                    f"--llm {url}: the server asks for a key (HTTP {answer.status_code}), and the service "
+                    f"has none to send; start the server without one (it listens on loopback)"
+                )
+            served = [str(one["id"]) for one in answer.raise_for_status().json()["data"]]
         except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
             raise StackError(
                 f"--llm {url}: no OpenAI-compatible server answers there "
@@ -46,22 +58,27 @@ def elsewhere(
     return ModelServer("url", version, model or served[0], address=address)
 
 
-def _address(url: str) -> str:
-    """HOST:PORT of a URL. Raises StackError unless it is plain HTTP on this machine."""
-    parts = urlsplit(url)
+def address_of(url: str) -> str:
+    """HOST:PORT of a URL. Raises DocumentError unless it is plain HTTP on this machine and nothing more."""
+    shown = f"{url.partition('://')[0]}://…@{url.rpartition('@')[2]}" if "@" in url else url
     try:
-        port = parts.port or 80
-    except ValueError:
-        port = 0
-    if parts.scheme != "http" or not parts.hostname or not port or parts.path.rstrip("/") not in ("", "/v1"):
-        raise StackError(
-            f"--llm {url}: write the address of a server as http://127.0.0.1:8000 "
-            f"(plain HTTP, since the fault proxy passes bytes on; /v1 may follow)"
+        parts = urlsplit(url)
+        port = 80 if parts.port is None else parts.port
+    except ValueError as error:
+        raise DocumentError([f"--llm {shown}: {error}; {HOW_TO_WRITE_IT}"]) from None
+    if "@" in parts.netloc:
+        raise DocumentError(
+            [f"--llm {shown}: user and password are not passed on to a model server; {HOW_TO_WRITE_IT}"]
         )
+    more = parts.query or parts.fragment or parts.path.rstrip("/") not in ("", "/v1")
+    if parts.scheme != "http" or not parts.hostname or not port or more:
+        raise DocumentError([f"--llm {shown}: {HOW_TO_WRITE_IT}"])
     if not is_loopback(parts.hostname):
-        raise StackError(
-            f"--llm {url}: {parts.hostname} is not this machine, and load and faults go to loopback only "
-            f"(127.0.0.1, ::1 or localhost); reach it through a tunnel that ends here"
+        raise DocumentError(
+            [
+                f"--llm {url}: {parts.hostname} is not this machine, and load and faults go to loopback only "
+                f"(127.0.0.1, ::1 or localhost); reach it through a tunnel that ends here"
+            ]
         )
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     return f"{host}:{port}"

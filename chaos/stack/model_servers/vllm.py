@@ -6,15 +6,17 @@ EPYC with AVX2, vLLM 0.32) it is ready after 25 to 40 s and reads some 8,000 pro
 them, so it is given shorter contexts than a real model: 365 tokens of prompt at 20 questions a second take
 nine tenths of a core.
 
-Three things keep it honest in a stack. It is told to send no usage statistics. It is offline, as nothing may
-be downloaded while a run is measured. And its engine, a process of its own, keeps the environment by which
-the stack finds processes that a killed runner left (`SPT_NOENV`: setproctitle would overwrite it).
+Four things keep it honest in a stack. It is told to send no usage statistics. It is offline, as nothing may
+be downloaded while a run is measured. It sees no other Python code than its own environment's, wherever it is
+started. And its engine, a process of its own, keeps the environment by which the stack finds processes that a
+killed runner left (`SPT_NOENV`: setproctitle would overwrite it).
 """
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from chaos.stack.errors import StackError
@@ -33,6 +35,8 @@ ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
     "SPT_NOENV": "1",
     "VLLM_HOST_IP": "127.0.0.1",
+    "PYTHONPATH": "",
+    "PYTHONSAFEPATH": "1",
 }
 KV_CACHE_GIB = "1"
 """On the CPU; vLLM would take half of the memory. Half a million tokens of the tiny model."""
@@ -42,6 +46,8 @@ ONE_PROCESS = ("--distributed-executor-backend", "uni")
 """Engine and worker in one process: as two, each spins while the other computes, a core lost out of two."""
 QUIET = ("--disable-uvicorn-access-log",)
 TINY_MAX_NUM_SEQS = 64
+OWN_FLAGS = ("--max-model-len", "auto")
+"""vLLM does not start with a context that its cache cannot hold, such as 131,072 tokens of a usual model."""
 TINY_FLAGS = ("--max-model-len", "4096", "--dtype", "float32", "--max-num-seqs", str(TINY_MAX_NUM_SEQS))
 TINY_SETTINGS = {
     "RAG_CONTEXT__MAX_TOKENS": "256",
@@ -62,7 +68,8 @@ def vllm(state: Path, model: str | None = None, more_flags: tuple[str, ...] = ()
         raise StackError(f"vLLM is not set up in {folder}; {HOW_TO_GET_IT}")
     cpu = stamp.get("build", "cpu") == "cpu"
     path, name = _model(state, model)
-    flags = ["--model", path, "--served-model-name", name, *QUIET, *(TINY_FLAGS if model is None else ())]
+    flags = ["--model", path, "--served-model-name", name, *QUIET]
+    flags += TINY_FLAGS if model is None else OWN_FLAGS
     environment = {**ENVIRONMENT, "VLLM_CACHE_ROOT": str(folder / "cache"), "VLLM_CONFIG_ROOT": str(folder)}
     if cpu:
         flags += ["--enforce-eager", *ONE_PROCESS]
@@ -70,7 +77,7 @@ def vllm(state: Path, model: str | None = None, more_flags: tuple[str, ...] = ()
             "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # without it, the flags of ONE_PROCESS are not heard
             "VLLM_CPU_KVCACHE_SPACE": KV_CACHE_GIB,
             "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # else it takes a core for itself, of the two there are
-            "OMP_NUM_THREADS": "1" if model is None else str(os.cpu_count() or 1),
+            "OMP_NUM_THREADS": "1" if model is None else str(_usable_cores()),
         }
     return ModelServer(
         kind="vllm",
@@ -96,12 +103,28 @@ def _model(state: Path, model: str | None) -> tuple[str, str]:
         return str(path), path.name
     if model is None:
         raise StackError(f"the tiny model is not in {path}; {HOW_TO_GET_IT}")
-    if not path.exists() and model.count("/") == 1 and not model.startswith((".", "/")):
-        return model, model  # vLLM finds it in the hub's cache on this machine, or says so
+    cache = _hub_cache(os.environ)
+    named = not path.exists() and model.count("/") == 1 and not model.startswith((".", "/"))
+    if named and (cache / f"models--{model.replace('/', '--')}").is_dir():
+        return model, model
     raise StackError(
-        f"--model {model}: not a model that vLLM can load (no config.json in {path}); allowed are a folder "
-        f"with config.json, weights and tokenizer, or ORGANISATION/MODEL of one in the hub's local cache"
+        f"--model {model}: not a model that vLLM can load (no config.json in {path}, not in the hub's cache "
+        f"{cache}); allowed are a folder with config.json, weights and tokenizer, or ORGANISATION/MODEL of "
+        f"one in that cache (nothing is downloaded)"
     )
+
+
+def _hub_cache(environment: Mapping[str, str]) -> Path:
+    """Where Hugging Face's libraries keep what they downloaded."""
+    if named := environment.get("HF_HUB_CACHE") or environment.get("HUGGINGFACE_HUB_CACHE"):
+        return Path(named).expanduser()
+    caches = Path(environment.get("XDG_CACHE_HOME") or "~/.cache")
+    return Path(environment.get("HF_HOME") or caches / "huggingface").expanduser() / "hub"
+
+
+def _usable_cores() -> int:
+    """Those that this process may use, which in a container are fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _stamp(folder: Path) -> dict[str, str]:

@@ -41,6 +41,10 @@ def ragquake(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
         (["validate", "nowhere.yaml"], "no such file"),
         (["up", "--port", "service"], "PART=NUMBER"),
         (["up", "--llm", "vlm"], "simulator, vllm, or a URL"),
+        (["up", "--llm", "http://[::1:8000"], "http://127.0.0.1:8000"),
+        (["run", "spike", "--dry-run", "--llm", "https://127.0.0.1"], "plain HTTP"),
+        (["run", "spike", "--dry-run", "--stack", "podman"], "local, compose"),
+        (["run", "spike", "--stack", "compose", "--llm", "http://127.0.0.1:1"], "container"),
         (["run", "spike", "--dry-run", "--model", "some/model"], "--llm vllm"),
         (
             ["breaking-point", "spike", "--over", "x.y", "--from", "0ms", "--to", "1s"],
@@ -64,6 +68,17 @@ def test_a_dry_run_checks_everything_and_starts_nothing(ragquake, tmp_path: Path
     assert code == ExitCode.PASSED
     assert "recovery" in out
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_dry_run_misses_what_a_run_would_miss(ragquake, tmp_path: Path) -> None:
+    """vLLM that is not set up is the environment's fault, and is said before anything is made."""
+    for more in ([], ["--dry-run"]):
+        code, _, err = ragquake(
+            "run", "spike", "--llm", "vllm", "--state", tmp_path, "--runs", tmp_path / "runs", *more
+        )
+        assert code == ExitCode.ENVIRONMENT
+        assert "make vllm" in err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_machines_get_json(ragquake) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from chaos import __version__
 from chaos.stack.compose import ComposeStack
 from chaos.stack.container_engine import Said, run_engine
 from chaos.stack.errors import StackError
@@ -71,6 +72,30 @@ def test_evidence_goes_into_the_bundle(tmp_path: Path) -> None:
     assert variables["RAGQUAKE_USER"].replace(":", "").isdigit()
     assert variables["RAGQUAKE_SERVICE_PORT"] == "1111"
     assert variables["RAGQUAKE_LLM"] == "vllm"
+
+
+def test_the_service_asks_for_the_model_that_is_served(tmp_path: Path) -> None:
+    """One name for both; what a shell exports names a model for vLLM, not for the simulator."""
+    ports = {"service": 1, "proxy": 2}
+    shell = {"RAGQUAKE_LLM_MODEL": "some/model"}
+
+    def served(llm: str, model: str | None = None) -> str:
+        one = ComposeStack(folder=tmp_path, llm=llm, model=model, environment=shell, engine=FakeEngine())
+        return one.variables(ports)["RAGQUAKE_LLM_MODEL"]
+
+    assert served("simulator") == "simulator"
+    assert served("vllm") == "some/model"
+    assert served("vllm", "another/model") == "another/model"
+
+
+def test_which_model_server_it_was_is_described(tmp_path: Path) -> None:
+    """As on the local stack: runs on different models are not compared."""
+    engine = FakeEngine(exec=Said(0, '{"version":"0.32.0"}'))
+    told = stack(tmp_path, engine, llm="vllm", model="some/model").model_server()
+    assert (told.kind, told.version, told.model, told.owned) == ("vllm", "0.32.0", "some/model", True)
+    assert stack(tmp_path, FakeEngine(), llm="vllm").model_server().version == "unknown"
+    told = stack(tmp_path, FakeEngine()).model_server()
+    assert (told.kind, told.version, told.model) == ("simulator", __version__, "simulator")
 
 
 def test_settings_reach_the_service(tmp_path: Path) -> None:

@@ -7,6 +7,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from chaos.experiment import find_experiment, load_experiment
+from chaos.progress import SilentProgress
+from chaos.runner import RunOptions, run_experiment
+from chaos.stack.environment import child_environment
 from chaos.stack.errors import StackError
 from chaos.stack.model_servers import LlmRequest
 from chaos.stack.model_servers.elsewhere import elsewhere
@@ -43,6 +47,16 @@ def flag(command: tuple[str, ...], name: str) -> str:
         ("vlm", None, "simulator, vllm, or a URL"),
         ("127.0.0.1:8000", None, "or a URL"),
         ("simulator", "some/model", "--llm vllm --model some/model"),
+        ("https://127.0.0.1:8000", None, "plain HTTP"),
+        ("http://127.0.0.1:8000/api", None, "/v1 may follow"),
+        ("http://127.0.0.1:8000/v1?key=1", None, "/v1 may follow"),
+        ("http://127.0.0.1:99999", None, "write the address"),
+        ("http://127.0.0.1:0", None, "write the address"),
+        ("http://", None, "write the address"),
+        ("http://[::1:8000", None, "write the address"),
+        ("http://10.0.0.1:8000", None, "is not this machine"),
+        ("http://[2001:db8::1]:8000", None, "is not this machine"),
+        ("http://localhost.example:8000", None, "is not this machine"),
     ],
 )
 def test_what_is_no_choice_is_refused_before_anything_is_looked_at(
@@ -51,6 +65,41 @@ def test_what_is_no_choice_is_refused_before_anything_is_looked_at(
     """A typo is the command line's fault, whatever is installed."""
     with pytest.raises(DocumentError, match=said):
         LlmRequest.parse(llm, model)
+
+
+@pytest.mark.parametrize("url", ["http://me:secret@127.0.0.1:8000", "https://me:secret@[::1"])
+def test_a_password_is_refused_and_not_repeated(url: str) -> None:
+    """Nobody passes it on, and terminals and logs are no place for it."""
+    with pytest.raises(DocumentError) as refused:
+        LlmRequest.parse(url)
+    assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("llm", "model", "said"),
+    [
+        ("http://127.0.0.1:8000", None, "a container cannot reach"),
+        ("vllm", "/models/mine", "ORGANISATION/MODEL"),
+        ("vllm", "./mine", "ORGANISATION/MODEL"),
+    ],
+)
+def test_what_containers_cannot_have_is_refused(llm: str, model: str | None, said: str) -> None:
+    """They see neither loopback nor folders of this machine; without this, a quarter of an hour goes by."""
+    assert LlmRequest.parse(llm, model).model == model
+    with pytest.raises(DocumentError, match=said):
+        LlmRequest.parse(llm, model, "compose")
+    assert LlmRequest.parse("vllm", "some/model", "compose").model == "some/model"
+
+
+def test_a_run_asks_before_it_makes_anything(tmp_path: Path) -> None:
+    """Without vLLM there is no run: no folder for it, no lock, no verdict in the history."""
+    loaded = load_experiment(find_experiment("steady"))
+    runs = tmp_path / "runs"
+    with pytest.raises(StackError, match="make vllm"):
+        run_experiment(loaded, RunOptions(runs, tmp_path / "state", llm=LlmRequest("vllm")), SilentProgress())
+    with pytest.raises(DocumentError, match="allowed: local, compose"):
+        run_experiment(loaded, RunOptions(runs, tmp_path / "state", stack="podman"), SilentProgress())
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_vllm_that_is_not_there_says_how_to_get_it(tmp_path: Path) -> None:
@@ -84,8 +133,26 @@ def test_a_model_of_ones_own_is_served_by_its_folders_name(state: Path, tmp_path
     assert "--max-num-seqs" not in server.command
 
 
-def test_a_model_of_the_hub_is_left_to_its_cache(state: Path) -> None:
-    """ORGANISATION/MODEL is passed on as it stands."""
+def test_a_model_of_ones_own_gets_the_context_that_fits(state: Path, tmp_path: Path) -> None:
+    """vLLM refuses to start with a context that its cache cannot hold; told `auto`, it takes what fits."""
+    own = vllm(state, str(model_at(tmp_path / "mine")))
+    assert flag(own.command, "--max-model-len") == "auto"
+    assert flag(vllm(state).command, "--max-model-len") == "4096"
+
+
+@pytest.mark.parametrize(
+    ("variable", "below"), [("HF_HUB_CACHE", ""), ("HF_HOME", "hub"), ("XDG_CACHE_HOME", "huggingface/hub")]
+)
+def test_a_model_of_the_hub_is_left_to_its_cache(
+    state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, below: str
+) -> None:
+    """ORGANISATION/MODEL is passed on as it stands when it is there, since nothing is downloaded."""
+    for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(variable, str(tmp_path / "cache"))
+    with pytest.raises(StackError, match="nothing is downloaded"):
+        vllm(state, "some/model")
+    (tmp_path / "cache" / below / "models--some--model").mkdir(parents=True)
     assert flag(vllm(state, "some/model").command, "--model") == "some/model"
 
 
@@ -101,6 +168,15 @@ def test_vllm_tells_nobody_and_downloads_nothing(state: Path) -> None:
     environment = vllm(state).environment
     assert environment["VLLM_NO_USAGE_STATS"] == environment["DO_NOT_TRACK"] == "1"
     assert environment["HF_HUB_OFFLINE"] == environment["SPT_NOENV"] == "1"
+
+
+def test_nobodys_shell_changes_vllm(state: Path) -> None:
+    """A key that the service does not have, or packages of another environment, stay outside."""
+    shell = {"VLLM_API_KEY": "secret", "VLLM_CPU_KVCACHE_SPACE": "40", "PYTHONPATH": "/elsewhere"}
+    seen = child_environment(shell, "mark", vllm(state).environment)
+    assert "VLLM_API_KEY" not in seen
+    assert seen["VLLM_CPU_KVCACHE_SPACE"] == "1"
+    assert seen["PYTHONPATH"] == "" and seen["PYTHONSAFEPATH"] == "1"
 
 
 def test_only_the_build_for_cpus_is_told_how_to_run_on_them(state: Path) -> None:
@@ -132,6 +208,8 @@ def test_one_that_runs_elsewhere_is_asked_what_it_serves() -> None:
     assert (server.version, server.owned) == ("0.32.0", False)
     assert elsewhere("http://localhost:1", "b", answering(TWO, None)).model == "b"
     assert elsewhere("http://localhost:1", "b", answering(TWO, None)).version == "unknown"
+    assert elsewhere("http://[::1]:8000/", transport=answering(TWO)).address == "[::1]:8000"
+    assert elsewhere("HTTP://LOCALHOST/v1/", transport=answering(TWO)).address == "localhost:80"
 
 
 def refused(request: httpx.Request) -> httpx.Response:
@@ -141,22 +219,17 @@ def refused(request: httpx.Request) -> httpx.Response:
 @pytest.mark.parametrize(
     ("url", "model", "transport", "said"),
     [
-        ("https://127.0.0.1:8000", None, answering(TWO), "plain HTTP"),
-        ("http://127.0.0.1:8000/api", None, answering(TWO), "/v1 may follow"),
-        ("http://127.0.0.1:99999", None, answering(TWO), "write the address"),
-        ("http://", None, answering(TWO), "write the address"),
-        ("http://10.0.0.1:8000", None, answering(TWO), "is not this machine"),
-        ("http://localhost.example:8000", None, answering(TWO), "is not this machine"),
         ("http://127.0.0.1:8000", "c", answering(TWO), "it has a, b"),
         ("http://127.0.0.1:8000", None, answering({"data": []}), "serves no model"),
         ("http://127.0.0.1:8000", None, answering([]), "no OpenAI-compatible server"),
         ("http://127.0.0.1:8000", None, httpx.MockTransport(refused), "ConnectError"),
+        ("http://127.0.0.1:8000", None, httpx.MockTransport(lambda _: httpx.Response(401)), "asks for a key"),
     ],
 )
 def test_one_that_cannot_be_used_is_refused(
     url: str, model: str | None, transport: httpx.BaseTransport, said: str
 ) -> None:
-    """Another machine, another protocol, another model: each is said before a stack is started."""
+    """Nobody there, another API, another model, a key: each is said before a stack is started."""
     with pytest.raises(StackError, match=said):
         elsewhere(url, model, transport)
 
