@@ -22,7 +22,7 @@ from typing import Protocol, Self
 
 from rag_service.model_server.kv_cache import block_hashes
 from rag_service.model_server.presets import Preset
-from rag_service.model_server.scheduler import Limits, Load, Scheduler, Sequence, State, Step
+from rag_service.model_server.scheduler import Limits, Load, Scheduler, Sequence, Step
 
 CATCH_UP_S = 0.1
 
@@ -86,7 +86,6 @@ class Generation:
         "finish_reason",
         "first_token_s",
         "last_token_s",
-        "preemptions",
         "sequence",
         "taken",
     )
@@ -102,7 +101,6 @@ class Generation:
         self.admitted_s: float | None = None
         self.first_token_s: float | None = None
         self.last_token_s: float | None = None
-        self.preemptions = 0
         self.due = 0
         self.taken = 0
         self.error: BaseException | None = None
@@ -223,7 +221,7 @@ class Engine:
     def _leave(self, generation: Generation, *, complete: bool) -> None:
         if generation._timer is not None:
             generation._timer.cancel()
-        if generation.sequence.state is not State.ENDED:
+        if generation.sequence in self._generations:  # else it was over before
             self._scheduler.abort(generation.sequence)
             self._count(generation, generation.finish_reason if complete else "abort")
             self._go_on()
@@ -237,7 +235,7 @@ class Engine:
                 generation.sequence.prompt_tokens,
                 generation.sequence.cached_tokens,
                 generation.due,
-                generation.preemptions,
+                generation.sequence.preemptions,
                 generation.arrived_s,
                 generation.admitted_s,
                 generation.first_token_s,
@@ -278,8 +276,6 @@ class Engine:
             if generation.admitted_s is None:
                 generation.admitted_s = at_s
                 generation._wake()
-        for sequence in step.preempted:
-            self._generations[sequence].preemptions += 1
         self.preemptions += len(step.preempted)
         return step
 

@@ -66,17 +66,21 @@ class KvCache:
                 return position
         return len(hashes)
 
-    def start(self, holding: Holding, hashes: Sequence[int], known: int, tokens: int) -> bool:
-        """Hold room for a prompt's first `tokens`, `known` blocks of it reused; False changes nothing."""
+    def start(self, holding: Holding, hashes: Sequence[int], known: int, tokens: int, *, total: int) -> bool:
+        """Hold room for a prompt's first `tokens`, `known` blocks of it reused; False changes nothing.
+
+        It is False if the `total` would not fit, although only the first part of it is taken: prompts that
+        begin and cannot go on would preempt each other (vLLM's `scheduler_reserve_full_isl`).
+        """
         reused = hashes[:known]
-        needed = self._blocks_of(tokens) - known
-        if needed > self.available - sum(block in self._unused for block in reused):
+        room = self.available - sum(block in self._unused for block in reused)
+        if self._blocks_of(total) - known > room:
             return False
         for block in reused:
             self._use(block)
         holding.shared.extend(reused)
         holding.blocks = known
-        self._take(holding, needed)
+        self._take(holding, self._blocks_of(tokens) - known)
         return True
 
     def grow(self, holding: Holding, tokens: int) -> bool:

@@ -2,9 +2,9 @@
 
 Sequences wait, first come, first served, until one of `max_num_seqs` places and enough KV blocks are free.
 A step has a budget of tokens: running sequences take theirs first (one each while they decode), then the
-prompts of those that are admitted, in chunks if that is on and whole otherwise. When a running sequence
-finds no block, the most recently admitted one is preempted: it loses its blocks, goes back to the head of
-the queue and computes everything anew later.
+prompts of those that are admitted, in chunks if that is on and whole otherwise; a prompt begins only when
+all of it would find blocks. When a running sequence finds no block, the one that began last is preempted: it
+loses its blocks, goes back to the head of the queue and computes everything anew later.
 
 What a sequence says is decided elsewhere; here tokens are only counted. Whoever drives it calls `plan`, lets
 the time of the step pass, and calls `finish`; `submit`, `release` and `abort` may come at any moment.
@@ -39,7 +39,11 @@ class PromptTooLong(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What vLLM is told at its start, under vLLM's names; `max_waiting` is its --max-num-queued-reqs."""
+    """What vLLM is told at its start, under vLLM's names.
+
+    `max_waiting` has no counterpart there: vLLM's --max-num-queued-reqs bounds those that run and wait
+    together, so it is `max_num_seqs` + `max_waiting`.
+    """
 
     max_num_seqs: int
     max_num_batched_tokens: int
@@ -95,6 +99,7 @@ class Sequence:
         "held",
         "holding",
         "output_tokens",
+        "preemptions",
         "prompt_tokens",
         "state",
         "stepwise",
@@ -121,7 +126,8 @@ class Sequence:
         self.state = State.NEW
         self.computed = 0
         self.given = 0
-        #: Prompt tokens that the prefix cache spared, at the last admission.
+        self.preemptions = 0
+        #: Prompt tokens that the prefix cache spared at first; what it spares after a preemption is its own.
         self.cached_tokens = 0
         self.holding = Holding()
 
@@ -155,19 +161,21 @@ class Scheduler:
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self.kv_cache = KvCache(limits.kv_blocks, limits.block_tokens, prefix_caching=limits.prefix_caching)
-        #: In the order of admission, which is the order of arrival.
+        #: Those that have blocks, in the order in which they began.
         self._running: list[Sequence] = []
+        #: Those that have a place and no blocks: what holds them goes on, or their prompt finds no room.
+        self._placed: list[Sequence] = []
         self._waiting: deque[Sequence] = deque()
 
     @property
     def load(self) -> Load:
         """The numbers behind `vllm:num_requests_running` and `vllm:num_requests_waiting`."""
-        return Load(len(self._running), len(self._waiting))
+        return Load(len(self._running) + len(self._placed), len(self._waiting))
 
     def check_room(self) -> None:
         """Raises QueueFull if one more would wait behind `max_waiting` others that find no place either."""
-        free = self.limits.max_num_seqs - len(self._running)
-        if len(self._waiting) >= self.limits.max_waiting + free:
+        load = self.load
+        if load.running + load.waiting >= self.limits.max_num_seqs + self.limits.max_waiting:
             raise QueueFull(f"{self.limits.max_waiting} requests wait already")
 
     def submit(self, sequence: Sequence) -> None:
@@ -193,7 +201,7 @@ class Scheduler:
         if sequence.state is State.WAITING:
             self._waiting.remove(sequence)
         elif sequence.state is State.RUNNING:
-            self._running.remove(sequence)
+            (self._running if sequence.holding.blocks else self._placed).remove(sequence)
             self.kv_cache.free(sequence.holding)
         sequence.state = State.ENDED
 
@@ -202,7 +210,7 @@ class Scheduler:
         step = Step()
         budget = self._continue_running(step, self.limits.max_num_batched_tokens)
         if not step.preempted:
-            self._admit(step, budget)
+            self._admit(step, self._start_placed(step, budget))
         return step
 
     def finish(self, step: Step) -> Progress:
@@ -228,36 +236,33 @@ class Scheduler:
         return Progress(gave, ended)
 
     def _continue_running(self, step: Step, budget: int) -> int:
-        """Take in those who run, as far as the budget goes; what new ones may use of it comes back."""
-        position, blocked = 0, False
+        """Take in those who run, as far as the budget goes; what is left of it comes back."""
+        position = 0
         while position < len(self._running) and budget > 0:
             sequence = self._running[position]
             position += 1
             if sequence.held:
                 continue
             missing = sequence.prompt_tokens + sequence.given - sequence.computed
-            if sequence.computed == 0:  # it was held when it got its place
-                tokens = self._start(sequence, budget)
-                blocked = blocked or not tokens
-            else:
-                tokens = min(missing, budget)
-                if sequence.computed + tokens > sequence.holding.tokens and not self._grow(
-                    sequence, tokens, step
-                ):
-                    break
+            tokens = min(missing, budget)
+            if sequence.computed + tokens > sequence.holding.tokens and not self._grow(
+                sequence, tokens, step
+            ):
+                break
             if missing == 1 and sequence.given > 0:
                 step.decoding.append(sequence)
-            elif tokens:
+            else:
                 self._compute(sequence, tokens, step)
             budget -= tokens
-        return 0 if blocked else budget
+        return budget
 
     def _grow(self, sequence: Sequence, tokens: int, step: Step) -> bool:
-        """Get blocks for more tokens, from those who came last if need be; False if that is itself."""
+        """Get blocks for more tokens, from those who began last if need be; False if that is itself."""
         while not self.kv_cache.grow(sequence.holding, sequence.computed + tokens):
             last = self._running.pop()
             self.kv_cache.free(last.holding)
             last.computed = 0
+            last.preemptions += 1
             last.state = State.WAITING
             self._waiting.appendleft(last)
             step.preempted.append(last)
@@ -265,23 +270,36 @@ class Scheduler:
                 return False
         return True
 
+    def _start_placed(self, step: Step, budget: int) -> int:
+        """Begin the prompts of those who are held no longer; what new ones may use of the budget comes back.
+
+        As with those who wait, whoever cannot begin keeps the others back: else the small would pass the
+        large for ever.
+        """
+        for sequence in [one for one in self._placed if not one.held]:
+            tokens = self._start(sequence, budget, step)
+            if not tokens:
+                return 0
+            self._placed.remove(sequence)
+            budget -= tokens
+        return budget
+
     def _admit(self, step: Step, budget: int) -> None:
-        """Give free places to those who wait, in turn: whoever cannot start keeps the others back."""
-        while self._waiting and len(self._running) < self.limits.max_num_seqs:
+        """Give free places to those who wait, in turn: whoever cannot begin keeps the others back."""
+        while self._waiting and len(self._running) + len(self._placed) < self.limits.max_num_seqs:
             sequence = self._waiting[0]
-            if not sequence.held:
-                tokens = self._start(sequence, budget)
-                if not tokens:
-                    return
-                self._compute(sequence, tokens, step)
+            if sequence.held:
+                self._placed.append(sequence)
+            elif tokens := self._start(sequence, budget, step):
                 budget -= tokens
+            else:
+                return
             self._waiting.popleft()
             sequence.state = State.RUNNING
-            self._running.append(sequence)
             step.admitted.append(sequence)
 
-    def _start(self, sequence: Sequence, budget: int) -> int:
-        """How many tokens of a sequence without blocks fit this step; it then holds the blocks for them."""
+    def _start(self, sequence: Sequence, budget: int, step: Step) -> int:
+        """Begin a prompt: how many of its tokens are in this step, with blocks for them; 0 if it cannot."""
         total = sequence.prompt_tokens + sequence.given
         block_tokens = self.limits.block_tokens
         # The last token is always computed: its result is the next one.
@@ -292,9 +310,15 @@ class Scheduler:
                 return 0
             tokens = budget
         reached = known * block_tokens + tokens
-        if not tokens or not self.kv_cache.start(sequence.holding, sequence.hashes, known, reached):
+        if not tokens or not self.kv_cache.start(
+            sequence.holding, sequence.hashes, known, reached, total=total
+        ):
             return 0
-        sequence.cached_tokens = sequence.computed = known * block_tokens
+        sequence.computed = known * block_tokens
+        if not sequence.preemptions:
+            sequence.cached_tokens = sequence.computed
+        self._running.append(sequence)
+        self._compute(sequence, tokens, step)
         return tokens
 
     def _compute(self, sequence: Sequence, tokens: int, step: Step) -> None:

@@ -92,8 +92,6 @@ class _Run:
                 served = self._under_way[sequence]
                 if served.admitted_s is None:  # else it was preempted before
                     served.admitted_s = now_s
-            for sequence in step.preempted:
-                self._under_way[sequence].preemptions += 1
             if step.empty:
                 upcoming_s = self._upcoming_s()
                 if upcoming_s is None:
@@ -107,7 +105,8 @@ class _Run:
             for sequence in progress.gave:
                 self._under_way[sequence].token_times_s.append(now_s)
             for sequence in progress.ended:
-                self._under_way.pop(sequence).cached_tokens = sequence.cached_tokens
+                served = self._under_way.pop(sequence)
+                served.cached_tokens, served.preemptions = sequence.cached_tokens, sequence.preemptions
                 self._free_a_caller(now_s)
         return Simulation(tuple(self._served), self._refused, steps)
 

@@ -14,7 +14,7 @@ from rag_service.model_server import presets
 from rag_service.model_server.cost import Cost
 from rag_service.model_server.engine import CATCH_UP_S, Ended, Engine, Generation, Unobserved
 from rag_service.model_server.presets import Preset
-from rag_service.model_server.scheduler import Limits, QueueFull, Step
+from rag_service.model_server.scheduler import Limits, Load, QueueFull, Step
 from rag_service.model_server.virtual import Arrival, simulate
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
@@ -298,3 +298,25 @@ def test_a_broken_engine_says_so_to_every_stream(run: Run) -> None:
         return await asyncio.gather(*(_times_s(engine, 5) for _ in range(2)), return_exceptions=True)
 
     assert [str(error) for error in run(two())] == ["broken observer"] * 2
+
+
+def test_a_broken_engine_forgets_whom_it_served_and_serves_on(run: Run) -> None:
+    """Whoever got its last token in the step that broke is counted like the others, and nothing is left."""
+
+    class BrokenOnce(Unobserved):
+        broken = False
+
+        def began(self, waited_s: float) -> None:  # noqa: ARG002
+            if not self.broken:
+                self.broken = True
+                raise RuntimeError("broken observer")
+
+    async def broken() -> None:
+        engine = Engine(_preset(), Random(0), BrokenOnce())
+        asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+        await asyncio.gather(*(_times_s(engine, tokens) for tokens in (1, 1, 5)), return_exceptions=True)
+        assert engine.finished.total() == 3
+        assert engine.load == Load(0, 0) and engine.kv_cache_used_ratio == 0.0
+        assert len(await _times_s(engine, 3)) == 3
+
+    run(broken())

@@ -18,13 +18,13 @@ class KvCacheMachine(RuleBasedStateMachine):
         self.cache = KvCache(BLOCKS, BLOCK_TOKENS, prefix_caching=True)
         self.held: list[tuple[Holding, tuple[int, ...], int]] = []
 
-    @rule(prompt=st.sampled_from(PROMPTS), share=st.integers(1, 24))
-    def start(self, prompt: str, share: int) -> None:
+    @rule(prompt=st.sampled_from(PROMPTS), share=st.integers(1, 24), total=st.integers(1, 40))
+    def start(self, prompt: str, share: int, total: int) -> None:
         hashes = block_hashes(prompt, BLOCK_TOKENS)
         known = self.cache.known(hashes[: (len(prompt) - 1) // BLOCK_TOKENS])
         tokens = max(min(share, len(prompt)), known * BLOCK_TOKENS + 1)
         holding, before = Holding(), self.cache.available
-        if self.cache.start(holding, hashes, known, tokens):
+        if self.cache.start(holding, hashes, known, tokens, total=max(tokens, total)):
             self.cache.publish(holding, hashes, tokens)
             self.held.append((holding, hashes, tokens))
         else:
@@ -69,7 +69,7 @@ TestKvCache = KvCacheMachine.TestCase
 def _filled(cache: KvCache, prompt: str) -> Holding:
     hashes, holding = block_hashes(prompt, BLOCK_TOKENS), Holding()
     known = cache.known(hashes)
-    assert cache.start(holding, hashes, known, len(prompt))
+    assert cache.start(holding, hashes, known, len(prompt), total=len(prompt))
     cache.publish(holding, hashes, len(prompt))
     return holding
 
@@ -107,6 +107,17 @@ def test_what_is_used_is_not_forgotten() -> None:
     cache.free(second)
     assert cache.grow(Holding(), BLOCKS * BLOCK_TOKENS)
     assert _known(cache, "aaaabbbb") == 0
+
+
+def test_a_part_is_not_begun_where_the_whole_has_no_room() -> None:
+    """Also where known blocks that nobody uses would have to be both reused and forgotten."""
+    cache, hashes = KvCache(BLOCKS, BLOCK_TOKENS, prefix_caching=True), block_hashes("aaaa", BLOCK_TOKENS)
+    cache.free(_filled(cache, "aaaa"))
+    assert cache.grow(Holding(), 2 * BLOCK_TOKENS)
+    assert not cache.start(Holding(), hashes, 1, 5, total=7 * BLOCK_TOKENS)
+    assert cache.available == 6
+    assert cache.start(Holding(), hashes, 1, 5, total=6 * BLOCK_TOKENS)
+    assert cache.available == 4, "only the part is taken"
 
 
 def test_without_prefix_caching_nothing_is_known() -> None:

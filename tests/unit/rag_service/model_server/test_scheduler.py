@@ -107,7 +107,14 @@ class SchedulerMachine(RuleBasedStateMachine):
 
     def _plan(self) -> Step:
         held = [one for one in self.alive if one.held]
+        decoding = [one for one in self.alive if one.computed and not one.held and _missing(one) == 1]
         step = self.scheduler.plan()
+        assert set(decoding) <= {*step.decoding, *step.preempted, *(one for one, _ in step.prefills)}, (
+            "whoever decodes is in every step"
+        )
+        if any(one.preemptions == 0 for one in step.admitted):
+            waiting = [one for one in self.alive if one.state is State.WAITING]
+            assert all(one.preemptions == 0 for one in waiting), "who was preempted comes first"
         assert step.prefill_tokens == sum(tokens for _, tokens in step.prefills)
         assert step.prefill_tokens + len(step.decoding) <= self.limits.max_num_batched_tokens
         taking_part = [one for one, _ in step.prefills] + step.decoding
@@ -140,7 +147,8 @@ class SchedulerMachine(RuleBasedStateMachine):
         waiting = [numbers[one] for one in self.alive if one.state is State.WAITING]
         assert (load.running, load.waiting) == (len(running), len(waiting))
         assert load.running <= self.limits.max_num_seqs
-        assert not running or not waiting or max(running) < min(waiting), "nobody was overtaken"
+        new = [number for number in waiting if not self.submitted[number].preemptions]
+        assert not running or not new or max(running) < min(new), "nobody was overtaken"
 
     @invariant()
     def no_block_is_lost(self) -> None:
@@ -179,6 +187,10 @@ class SchedulerMachine(RuleBasedStateMachine):
             assert self.tokens[one] == one.output_tokens
             assert one.stepwise or one in self.ended
         assert self.scheduler.kv_cache.available == self.limits.kv_blocks
+
+
+def _missing(one: Sequence) -> int:
+    return one.prompt_tokens + one.given - one.computed
 
 
 TestScheduler = SchedulerMachine.TestCase
@@ -256,6 +268,65 @@ def test_a_held_sequence_keeps_its_place_and_delays_nobody() -> None:
     assert (held.state, third.state) == (State.RUNNING, State.ENDED)
     scheduler.release(held)
     assert _steps(scheduler) == [(8, 0), (0, 1), (0, 1)]
+
+
+def test_a_prompt_that_was_held_comes_after_those_who_decode() -> None:
+    """The budget is 10: 25 tokens take what the other leaves, although their request came first."""
+    scheduler = Scheduler(_limits(max_num_batched_tokens=10))
+    late, other = _sequence(25, 1, held=True), _sequence(8, 5)
+    scheduler.submit(late)
+    scheduler.submit(other)
+    scheduler.finish(scheduler.plan())
+    scheduler.release(late)
+    assert _steps(scheduler) == [(9, 1), (9, 1), (7, 1), (0, 1)]
+
+
+def test_who_finds_no_blocks_after_it_was_held_is_not_passed_by_smaller_ones() -> None:
+    """Ten blocks, two in use: a prompt of nine waits; one of two behind it could begin, and does not."""
+    scheduler = Scheduler(_limits(kv_blocks=10, max_num_seqs=4))
+    running, large = _sequence(5, 3), _sequence(36, 1, held=True)
+    for one in (running, large):
+        scheduler.submit(one)
+    scheduler.finish(scheduler.plan())
+    scheduler.release(large)
+    small = _sequence(8, 1, held=True)
+    scheduler.submit(small)
+    scheduler.finish(scheduler.plan())
+    scheduler.release(small)
+    assert _steps(scheduler) == [(0, 1), (36, 0), (8, 0)]
+
+
+def test_a_prompt_begins_only_when_all_of_it_finds_blocks() -> None:
+    """Six of ten blocks are free: a chunk of four would fit, and seven are needed in the end."""
+    scheduler = Scheduler(_limits(kv_blocks=10, max_num_batched_tokens=16, prefix_caching=False))
+    first, second = _sequence(16, 4), _sequence(25, 1)
+    for one in (first, second):
+        scheduler.submit(one)
+    assert _steps(scheduler) == [(16, 0), *[(0, 1)] * 3, (16, 0), (9, 0)]
+    assert first.preemptions == second.preemptions == 0
+
+
+def test_who_holds_no_blocks_is_not_preempted() -> None:
+    """It came last, but taking its place would free nothing: the one before it goes."""
+    scheduler = Scheduler(_limits(kv_blocks=5, max_model_len=20, prefix_caching=False))
+    first, second, held = _sequence(8, 6), _sequence(8, 6), _sequence(held=True)
+    for one in (first, second, held):
+        scheduler.submit(one)
+    scheduler.finish(scheduler.plan())
+    assert scheduler.plan().preempted == [second]
+    assert (held.state, held.preemptions) == (State.RUNNING, 0)
+
+
+def test_what_a_preempted_sequence_finds_of_its_own_is_not_counted_as_spared() -> None:
+    """Its prompt's blocks are still known when it comes back; vLLM counts the first time alone."""
+    scheduler = Scheduler(_limits(kv_blocks=5, max_model_len=20))
+    first, second = (Sequence(8, 6, block_hashes(letter * 8, BLOCK_TOKENS)) for letter in "ab")
+    scheduler.submit(first)
+    scheduler.submit(second)
+    taken = _steps(scheduler)
+    assert second.preemptions == 1
+    assert (5, 0) in taken, "a block of four was found again"
+    assert second.cached_tokens == 0
 
 
 def test_a_stepwise_sequence_gives_one_token_for_each_release_and_keeps_its_place() -> None:
