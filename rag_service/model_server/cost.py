@@ -2,11 +2,12 @@
 
 A step takes `base + prefill tokens · per token + decoding sequences · per sequence`: the weights are read
 once for the batch, each token of a prompt costs arithmetic, each decoding sequence the reading of its keys
-and values. This is the form that the BLIS simulator fits to measured vLLM (its `docs/approach.md`); the
-figures come from presets. A request's own overhead (HTTP, tokenizer, hand-over) comes before its first
-step. It may grow with the sequences that run: the process that takes requests in also writes their streams,
-and on few cores a new one waits for that (seen with vLLM on CPUs). There is no overhead per token given:
-whoever measures from outside cannot tell it from the cost per decoding sequence.
+and values. This is the form that the BLIS simulator fits to measured vLLM (its
+`docs/design/core-engine.md`); the figures come from presets. A request's own overhead (HTTP, tokenizer,
+hand-over) comes before its first step. It may grow with the sequences that run: the process that takes
+requests in also writes their streams, and on few cores a new one waits for that (seen with vLLM on CPUs).
+There is no overhead per token given: whoever measures from outside cannot tell it from the cost per decoding
+sequence.
 """
 
 from __future__ import annotations
