@@ -15,6 +15,7 @@ from itertools import accumulate, chain, islice, pairwise, repeat
 from typing import Literal
 
 from rag_service.model_server.openai_errors import bad_request, too_long
+from rag_service.model_server.openai_refusals import refuse_what_cannot_be_sampled
 from rag_service.model_server.openai_requests import CompletionRequest
 from rag_service.model_server.tokens import split
 
@@ -63,24 +64,29 @@ class Completion:
 def output_limit(request: CompletionRequest, prompt_tokens: int, max_model_len: int) -> int:
     """How many tokens are given at most: what was asked for, as far as the prompt leaves room.
 
-    Raises ApiError 400 for numbers that cannot be, and for a prompt that leaves no room at all.
+    Raises ApiError 400 for numbers that cannot be, and for a prompt that leaves no room at all, in vLLM's
+    order: what is asked for, the prompt, what is left.
     """
     asked = request.limit
-    if asked is not None and asked < 1:
-        raise bad_request(f"max_tokens must be at least 1, got {asked}.", "max_tokens")
     if asked is not None and asked > max_model_len:
         raise bad_request(
-            f"max_tokens={asked} cannot be greater than max_model_len={max_model_len}. Please request fewer "
-            "output tokens.",
-            "max_tokens",
+            f"{request.limit_name}={asked} cannot be greater than max_model_len={max_model_len}. Please "
+            "request fewer output tokens.",
+            request.limit_name,
+            asked,
         )
     room = max_model_len - prompt_tokens
-    if room < 1:
+    if room < 0:
         raise too_long(max_model_len)
+    refuse_what_cannot_be_sampled(request)
     limit = room if asked is None else min(asked, room)
-    if not 0 <= request.min_tokens <= limit:
+    if limit < 1:
+        raise bad_request(f"max_tokens must be at least 1, got {limit}.", "max_tokens", limit)
+    if request.min_tokens < 0:
+        raise bad_request(f"min_tokens must be greater than or equal to 0, got {request.min_tokens}.")
+    if request.min_tokens > limit:
         raise bad_request(
-            f"min_tokens must be from 0 to max_tokens={limit}, got {request.min_tokens}.", "min_tokens"
+            f"min_tokens must be less than or equal to max_tokens={limit}, got {request.min_tokens}."
         )
     return limit
 

@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from uuid import UUID
 
+from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
 from rag_service.model_server import extractive
@@ -21,7 +22,7 @@ from rag_service.model_server.engine import Engine, Generation
 from rag_service.model_server.fault_set import FaultSet
 from rag_service.model_server.faults import EndAnswer, Ending, Fault, Wire
 from rag_service.model_server.openai_answers import Events, whole_body
-from rag_service.model_server.openai_errors import ApiError, no_such_model, queue_full, too_long
+from rag_service.model_server.openai_errors import ApiError, no_such_model, queue_full, too_long, unreadable
 from rag_service.model_server.openai_requests import CompletionRequest, parse_request
 from rag_service.model_server.prompt import parse_prompt
 from rag_service.model_server.scheduler import PromptTooLong, QueueFull
@@ -53,8 +54,10 @@ class Completions:
         self._new_id = new_id
         self._faults = faults
 
-    async def __call__(self, _: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._engine.received += 1
+        headers = Headers(scope=scope)
+        _check_type(headers.get("content-type", ""))
         request = parse_request(self._kind, await _body(receive))
         if request.model and request.model != self._model:
             raise no_such_model(request.model, self._model)
@@ -62,10 +65,10 @@ class Completions:
         for fault in faults:
             if (refusal := fault.refusal()) is not None:
                 raise refusal
-        tokens = request.prompt_tokens()
-        limit = output_limit(request, len(tokens), self._engine.limits.max_model_len)
         try:
             self._engine.check_room()
+            tokens = request.prompt_tokens()
+            limit = output_limit(request, len(tokens), self._engine.limits.max_model_len)
             said = extractive.answer(parse_prompt(request.question))
             completion = complete(request, said, len(tokens), limit)
             generation = self._engine.generate(
@@ -75,16 +78,19 @@ class Completions:
             raise queue_full() from None
         except PromptTooLong:
             raise too_long(self._engine.limits.max_model_len) from None
-        answer = _Answer(request, completion, self._name(request), int(self._clock()), self._model, send)
+        name = self._name(request, headers.get("x-request-id"))
+        answer = _Answer(request, completion, name, int(self._clock()), self._model, send)
         async with _until_hang_up(receive), generation:
             if request.stream:
                 await answer.stream(generation, faults)
             else:
                 await answer.whole(generation, faults)
 
-    def _name(self, request: CompletionRequest) -> str:
+    def _name(self, request: CompletionRequest, header: str | None) -> str:
+        """Callers may name their requests, to find them again."""
+        given = request.request_id if header is None else header
         prefix = "chatcmpl" if request.kind == "chat" else "cmpl"
-        return f"{prefix}-{self._new_id().hex}"
+        return f"{prefix}-{self._new_id().hex if given is None else given}"
 
 
 class _Answer:
@@ -121,21 +127,24 @@ class _Answer:
             if ended.ending is Ending.CUT:
                 await self.write(opening)
                 return  # a body that is left unfinished closes the connection
-            ending = b"" if ended.ending is Ending.TRUNCATED else events.aborted(sent)
+            if ended.ending is Ending.TRUNCATED:
+                ending = b""
+            else:  # an answer that is complete can no longer be aborted
+                ending = events.aborted(sent) if sent < total else events.closing()
         await self._send({"type": "http.response.body", "body": opening + ending})
 
     async def whole(self, generation: Generation, faults: tuple[Fault, ...]) -> None:
         said = 0
         ended: Ending | None = None
+        completion = self._completion
         try:
-            async with aclosing(
-                _paced(generation, len(self._completion.tokens), faults, _Nowhere())
-            ) as paced:
+            async with aclosing(_paced(generation, len(completion.tokens), faults, _Nowhere())) as paced:
                 async for due in paced:
                     said = due
         except EndAnswer as error:
             ended = error.ending
-        completion = self._completion if ended is None else self._completion.aborted(said)
+        if ended is not None and said < len(completion.tokens):
+            completion = completion.aborted(said)
         body = whole_body(*self._naming, self._request, completion)
         headers = [*_JSON_HEADERS, (b"content-length", str(len(body)).encode())]
         if ended is Ending.TRUNCATED:  # half of the object, and well framed
@@ -206,6 +215,12 @@ async def _until_hang_up(receive: Receive) -> AsyncIterator[None]:
         worker.uncancel()
     finally:
         watcher.cancel()
+
+
+def _check_type(content_type: str) -> None:
+    """vLLM reads bodies that call themselves JSON, and no others."""
+    if content_type.lower().partition(";")[0].strip() != "application/json":
+        raise unreadable("1 validation error:\n  Unsupported Media Type: Only 'application/json' is allowed")
 
 
 async def _body(receive: Receive) -> bytes:

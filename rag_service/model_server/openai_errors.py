@@ -29,12 +29,21 @@ class ApiError(Exception):
         self.headers = dict(headers or {})
 
     def body(self) -> dict[str, Any]:
-        return {"error": {"message": str(self), "type": self.kind, "param": self.param, "code": self.code}}
+        param = None if self.param is None else _sendable(self.param)
+        return {
+            "error": {"message": _sendable(str(self)), "type": self.kind, "param": param, "code": self.code}
+        }
 
 
-def bad_request(message: str, param: str | None = None) -> ApiError:
-    """A request that could be read, and asks for what cannot be done."""
-    return ApiError(400, "BadRequestError", message, param)
+def _sendable(text: str) -> str:
+    """JSON may hold half of a surrogate pair, which a caller's key brings along and no UTF-8 can carry."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def bad_request(message: str, param: str | None = None, value: object = None) -> ApiError:
+    """A request that could be read, and asks for what cannot be done; vLLM repeats field and value."""
+    told = [f"{name}={what}" for name, what in (("parameter", param), ("value", value)) if what is not None]
+    return ApiError(400, "BadRequestError", f"{message} ({', '.join(told)})" if told else message, param)
 
 
 def unreadable(message: str, param: str | None = None) -> ApiError:
@@ -54,8 +63,9 @@ def too_long(max_model_len: int) -> ApiError:
     return bad_request(
         f"This model's maximum context length is {max_model_len} tokens. However, your prompt contains at "
         f"least {counted} input tokens, which exceeds this limit even without any output tokens. Please "
-        f"reduce the length of the input prompt. (parameter=input_tokens, value={counted})",
+        "reduce the length of the input prompt.",
         "input_tokens",
+        counted,
     )
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from http import HTTPStatus
+from collections.abc import Awaitable, Callable
 from importlib.metadata import PackageNotFoundError, version
 from uuid import UUID
 
@@ -20,11 +19,6 @@ from rag_service.model_server.fault_set import FaultSet
 from rag_service.model_server.metrics import CONTENT_TYPE, Metrics
 from rag_service.model_server.openai_errors import ApiError
 from rag_service.model_server.openai_requests import ChatRequest, TextRequest
-
-_ALLOWED = (
-    "POST /v1/chat/completions, POST /v1/completions, GET /v1/models, GET /health, GET /version, "
-    "GET /metrics, /admin/faults, /admin/state"
-)
 
 
 def make_app(
@@ -67,15 +61,22 @@ def make_app(
         return Completions(kind, engine, model, clock, new_id, faults)
 
     routes = [
-        Route("/health", on_health),
-        Route("/version", on_version),
-        Route("/v1/models", on_models),
-        Route("/metrics", on_metrics),
+        _get("/health", on_health),
+        _get("/version", on_version),
+        _get("/v1/models", on_models),
+        _get("/metrics", on_metrics),
         Route("/v1/chat/completions", completions(ChatRequest), methods=["POST"]),
         Route("/v1/completions", completions(TextRequest), methods=["POST"]),
         *admin_routes(engine, faults, gate),
     ]
     return Starlette(routes=routes, exception_handlers={ApiError: _on_api_error, HTTPException: _on_http})
+
+
+def _get(path: str, answer: Callable[[Request], Awaitable[Response]]) -> Route:
+    """GET and no HEAD, which Starlette would add and vLLM's framework does not."""
+    route = Route(path, answer)
+    route.methods = {"GET"}
+    return route
 
 
 def _refuse_while_loading(faults: FaultSet) -> None:
@@ -96,8 +97,7 @@ async def _on_api_error(_: Request, error: Exception) -> Response:
     return JSONResponse(error.body(), status_code=error.code, headers=error.headers)
 
 
-async def _on_http(request: Request, error: Exception) -> Response:
+async def _on_http(_: Request, error: Exception) -> Response:
+    """Unknown paths and methods, refused in the shape of vLLM's framework."""
     assert isinstance(error, HTTPException)
-    message = f"{request.method} {request.url.path}: {error.detail}; allowed: {_ALLOWED}"
-    refused = ApiError(error.status_code, HTTPStatus(error.status_code).phrase, message)
-    return JSONResponse(refused.body(), status_code=error.status_code, headers=error.headers)
+    return JSONResponse({"detail": error.detail}, status_code=error.status_code, headers=error.headers)

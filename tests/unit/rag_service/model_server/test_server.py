@@ -98,7 +98,7 @@ class Server:
             "type": "http",
             "method": "POST",
             "path": client.path,
-            "headers": [],
+            "headers": [(b"content-type", b"application/json")],
             "query_string": b"",
             "client": ("127.0.0.1", 9),
         }
@@ -147,12 +147,11 @@ def test_lengths_can_be_forced(run: Run) -> None:
     [
         ("POST", CHAT, _body() | {"model": "gpt"}, 404, "NotFoundError", "model"),
         ("POST", TEXT, _body(TEXT) | {"model": "gpt"}, 404, "NotFoundError", "model"),
-        ("POST", CHAT, {"model": "m"}, 400, "Bad Request", "messages"),
+        ("POST", CHAT, {"model": "m"}, 400, "Bad Request", "body.messages"),
         ("POST", CHAT, _body(max_tokens=0), 400, "BadRequestError", "max_tokens"),
         ("POST", CHAT, _body(max_tokens=10**6), 400, "BadRequestError", "max_tokens"),
         ("POST", TEXT, _body(TEXT, prompt="a " * 300), 400, "BadRequestError", "input_tokens"),
-        ("GET", "/v1/nothing", None, 404, "Not Found", None),
-        ("GET", CHAT, None, 405, "Method Not Allowed", None),
+        ("POST", TEXT, _body(TEXT, n=2), 400, "BadRequestError", "n"),
     ],
 )
 def test_what_is_refused_has_its_status_and_names_its_field(
@@ -166,9 +165,74 @@ def test_what_is_refused_has_its_status_and_names_its_field(
     assert server.engine.generation_tokens == 0
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        *[("GET", "/v1/nothing", 404), ("GET", CHAT, 405), ("OPTIONS", CHAT, 405), ("POST", "/health", 405)],
+        *[("HEAD", "/health", 405), ("HEAD", "/v1/models", 405), ("PUT", "/admin/faults", 405)],
+    ],
+)
+def test_unknown_paths_and_methods_are_refused_below_the_api(
+    run: Run, method: str, path: str, status: int
+) -> None:
+    """In the shape of vLLM's framework, and naming the methods that there are."""
+    answer = run(Server().call(method, path))
+    assert answer.status_code == status
+    if method != "HEAD":
+        assert answer.json() == {"detail": {404: "Not Found", 405: "Method Not Allowed"}[status]}
+    assert ("allow" in answer.headers) == (status == 405)
+
+
+@pytest.mark.parametrize(
+    "kind", [None, "text/plain", "application/x-www-form-urlencoded", "application/jsonl"]
+)
+def test_a_body_that_does_not_call_itself_json_is_refused(run: Run, kind: str | None) -> None:
+    """As vLLM does: a client that forgets the header must not work here only."""
+    body = json.dumps(_body()).encode()
+    answer = run(
+        Server().call("POST", CHAT, content=body, headers={} if kind is None else {"content-type": kind})
+    )
+    assert answer.status_code == 400
+    assert "Only 'application/json' is allowed" in answer.json()["error"]["message"]
+    called = {"content-type": "Application/JSON; charset=utf-8"}
+    assert run(Server().call("POST", CHAT, content=body, headers=called)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("fields", "headers", "name"),
+    [
+        ({"request_id": "mine"}, {}, "chatcmpl-mine"),
+        ({}, {"x-request-id": 'a "b'}, 'chatcmpl-a "b'),
+        ({"request_id": "mine"}, {"x-request-id": "theirs"}, "chatcmpl-theirs"),
+    ],
+)
+def test_a_request_may_bring_its_name(run: Run, fields: Any, headers: Any, name: str) -> None:
+    """To be found again; whatever it is, the events stay JSON."""
+    answer = run(Server().call("POST", CHAT, json=_body(**fields), headers=headers))
+    assert answer.json()["id"] == name
+    stream = run(Server().call("POST", CHAT, json=_body(stream=True, **fields), headers=headers))
+    events = [event.removeprefix("data: ") for event in stream.text.split("\n\n")[:-2]]
+    assert {json.loads(event)["id"] for event in events} == {name}
+
+
+def test_a_full_house_refuses_before_it_reads(run: Run) -> None:
+    """Whether a request could be answered is asked after whether there is room, as in vLLM."""
+
+    async def ask_in_a_full_house() -> httpx.Response:
+        server = Server(max_num_seqs=1, max_waiting=0, max_model_len=256, max_num_batched_tokens=256)
+        held = asyncio.create_task(server.call("POST", CHAT, json=_body()))
+        await asyncio.sleep(0.05)
+        full = await server.call("POST", CHAT, json=_body(max_tokens=10**6))
+        await held
+        return full
+
+    assert run(ask_in_a_full_house()).status_code == 503
+
+
 def test_a_body_beyond_the_bound_is_refused(run: Run) -> None:
     """Before it is read to its end."""
-    answer = run(Server().call("POST", CHAT, content=b" " * (MAX_BODY_BYTES + 1)))
+    headers = {"content-type": "application/json"}
+    answer = run(Server().call("POST", CHAT, content=b" " * (MAX_BODY_BYTES + 1), headers=headers))
     assert answer.status_code == 413
 
 
@@ -299,6 +363,21 @@ def test_an_abort_is_dressed_as_success(run: Run) -> None:
     assert server.engine.finished["abort"] == 2
 
 
+def test_a_complete_answer_can_no_longer_be_aborted(run: Run) -> None:
+    """One ending, not two: a fault that comes after the last token leaves the answer as it is."""
+    server = Server()
+    tokens = run(server.call("POST", CHAT, json=_body())).json()["usage"]["completion_tokens"]
+    server.put(kind="abort", after_tokens=tokens)
+    client = run(server.stream())
+    endings = [json.loads(event)["choices"][0]["finish_reason"] for event in client.events[:-1]]
+    assert endings == [None] * tokens + ["stop"]
+    assert client.events[-1] == "[DONE]"
+    whole = run(server.call("POST", CHAT, json=_body())).json()
+    assert whole["choices"][0]["finish_reason"] == "stop"
+    server.put(kind="abort", after_tokens=tokens - 1)
+    assert run(server.call("POST", CHAT, json=_body())).json()["choices"][0]["finish_reason"] == "abort"
+
+
 def test_a_truncated_answer_ends_well_framed_and_without_an_ending(run: Run) -> None:
     """No finish reason, no `[DONE]`; an object in one piece is cut in half."""
     server = Server()
@@ -346,6 +425,58 @@ def test_a_refusal_takes_no_place(run: Run, fault: Any, status: int, retry_after
     assert (answer.status_code, answer.headers.get("retry-after")) == (status, retry_after)
     assert answer.json()["error"]["code"] == status
     assert server.engine.load.running == server.engine.prompt_tokens == 0
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        *(
+            {"kind": kind, "after_tokens": 2}
+            for kind in ("stall", "malformed_chunk", "cut", "truncate", "abort")
+        ),
+        {"kind": "stall", "after_tokens": 0, "ping_s": 0.01},
+        {"kind": "slow_first_token", "delay_s": 600},
+        {"kind": "slow_tokens", "delay_s": 600},
+    ],
+    ids=lambda fault: fault["kind"],
+)
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("reading", [True, False])
+def test_a_hang_up_frees_the_place_whatever_the_fault(
+    run: Run, fault: Any, stream: bool, reading: bool
+) -> None:
+    """A client that leaves, read or not, leaves nothing behind."""
+
+    async def hang_up() -> None:
+        server = Server(max_num_seqs=1)
+        server.put(**fault)
+        client = Client(json.dumps(_body(stream=stream)).encode())
+        if reading:
+            client.reading.set()
+        task = server.start(client)
+        await asyncio.sleep(0.09)
+        client.gone.set()
+        await asyncio.sleep(0.01)
+        assert task.done()
+        assert (server.engine.load.running, server.engine.load.waiting) == (0, 0)
+
+    run(hang_up())
+
+
+@pytest.mark.parametrize("body", [b'{"\\ud800": 1}', b'{"faults": [{"kind": "crash", "\\udfff": 1}]}'])
+def test_half_a_character_in_a_key_is_refused_like_any_other(run: Run, body: bytes) -> None:
+    """JSON can write what no UTF-8 can carry; the answer that names the key still gets out."""
+    answer = run(Server().call("POST", "/admin/faults", content=body))
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"]) == (400, 400)
+    assert error["message"]
+
+
+@pytest.mark.parametrize("headers", [{"host": "[::1"}, {"origin": "http://[::1"}, {"host": "localhost:8x"}])
+def test_headers_that_are_no_addresses_are_refused_at_the_control_surface(run: Run, headers: Any) -> None:
+    """403, not an internal error; a port that is none changes nothing about the name."""
+    expected = 200 if headers == {"host": "localhost:8x"} else 403
+    assert run(Server().call("GET", "/admin/faults", headers=headers)).status_code == expected
 
 
 def test_a_server_that_starts_up_is_not_ready_for_anybody(run: Run) -> None:
