@@ -34,7 +34,8 @@ class Gate:
         """Raise ApiError 401 or 403 for a caller who may not."""
         if self.token is not None:
             scheme, _, given = request.headers.get("authorization", "").partition(" ")
-            if scheme.lower() != "bearer" or not hmac.compare_digest(given.encode(), self.token.encode()):
+            sent = given.encode("latin-1")  # as it was on the wire
+            if scheme.lower() != "bearer" or not hmac.compare_digest(sent, self.token.encode()):
                 raise ApiError(
                     401, "AuthenticationError", "send the admin token as Authorization: Bearer TOKEN"
                 )
@@ -42,11 +43,11 @@ class Gate:
         caller = request.client.host if request.client else ""
         if not _is_loopback(caller):
             raise _forbidden(f"this caller is {caller!r}")
-        named = urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
+        named = _host(f"//{request.headers.get('host', '')}")
         if not _is_loopback(named):
             raise _forbidden(f"the Host header names {named!r}")
         origin = request.headers.get("origin")
-        if origin is not None and not _is_loopback(urlsplit(origin).hostname or ""):
+        if origin is not None and not _is_loopback(_host(origin)):
             raise _forbidden(f"the request comes from a page of {origin!r}")
 
 
@@ -58,13 +59,23 @@ def _forbidden(why: str) -> ApiError:
     )
 
 
+def _host(url: str) -> str:
+    """The host of an address; nothing where it is none, such as `[::1`."""
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
+
+
 def _is_loopback(host: str) -> bool:
     if host == "localhost":
         return True
     try:
-        return ipaddress.ip_address(host).is_loopback
+        address = ipaddress.ip_address(host)
     except ValueError:
         return False
+    mapped = getattr(address, "ipv4_mapped", None)  # who calls a socket of both families by IPv4
+    return (mapped or address).is_loopback
 
 
 def admin_routes(engine: Engine, faults: FaultSet, gate: Gate) -> list[Route]:

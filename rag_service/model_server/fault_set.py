@@ -53,7 +53,10 @@ class FaultSet:
         self._armed = tuple(Armed(fault, now_s) for fault in faults)
 
     def draw(self) -> tuple[Fault, ...]:
-        """The faults that act on the next request, in the order in which they were given."""
+        """The faults that act on the next request, in the order in which they were given.
+
+        One that refuses the request acts alone, the first of them: what never gets to act is no hit.
+        """
         if not self._armed:
             return ()
         now_s = self._clock()
@@ -63,6 +66,9 @@ class FaultSet:
             if armed.acts_at(now_s)
             and (armed.fault.probability >= 1.0 or self._random.random() < armed.fault.probability)
         ]
+        refusing = next((armed for armed in drawn if armed.fault.refusal() is not None), None)
+        if refusing is not None:
+            drawn = [refusing]
         for armed in drawn:
             armed.hits += 1
         return tuple(armed.fault for armed in drawn)

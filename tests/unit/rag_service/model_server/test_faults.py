@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from random import Random
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from hypothesis import given
@@ -112,14 +113,50 @@ def test_a_count_says_on_how_many_requests_a_fault_acts() -> None:
     assert len(faults.draw()) == 1
 
 
+def test_a_refusal_acts_alone() -> None:
+    """Of two only the first answers a request, and a stall has nothing to stall: neither is used up by it."""
+    faults = FaultSet(Random(1))
+    stall = {"kind": "stall", "after_tokens": 1, "count": 1}
+    once = {"kind": "rate_limited", "count": 1}
+    faults.replace(parse_faults(_faults(stall, once, {"kind": "unavailable", "count": 1})))
+    assert [[fault.kind for fault in faults.draw()] for _ in range(4)] == [
+        ["rate_limited"],
+        ["unavailable"],
+        ["stall"],
+        [],
+    ]
+    assert [armed.hits for armed in faults.armed] == [1, 1, 1]
+
+
+def test_a_crash_ends_even_the_first_process_of_a_container(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel keeps the process 1 of a container from killing itself; it has to end by itself."""
+
+    class Ended(BaseException):
+        pass
+
+    class Wire:
+        async def write(self, event: bytes) -> None: ...
+
+    def end(code: int) -> NoReturn:
+        assert code == 137
+        raise Ended
+
+    monkeypatch.setattr("os.kill", lambda *_: None)
+    monkeypatch.setattr("os._exit", end)
+    (crash,) = parse_faults(_faults({"kind": "crash"}))
+    with pytest.raises(Ended):
+        asyncio.run(crash.before_token(0, Wire()))
+
+
 def test_a_fault_is_over_after_its_time() -> None:
     """No fault outlives what was said of it, whoever forgot to take it out."""
     now_s = 50.0
     faults = FaultSet(Random(1), lambda: now_s)
-    faults.replace(parse_faults(_faults({"kind": "unavailable", "for_s": 2}, {"kind": "rate_limited"})))
-    assert [fault.kind for fault in faults.draw()] == ["unavailable", "rate_limited"]
+    slow, slower = {"kind": "slow_first_token", "delay_s": 1}, {"kind": "slow_tokens", "delay_s": 1}
+    faults.replace(parse_faults(_faults(slow | {"for_s": 2}, slower)))
+    assert [fault.kind for fault in faults.draw()] == ["slow_first_token", "slow_tokens"]
     now_s = 52.0
-    assert [fault.kind for fault in faults.draw()] == ["rate_limited"]
+    assert [fault.kind for fault in faults.draw()] == ["slow_tokens"]
 
 
 def test_a_server_that_starts_up_says_so_to_health_checks_until_it_is_ready() -> None:
@@ -169,6 +206,8 @@ def _request(client: str | None, **headers: str) -> Request:
         (_request("::1", host="[::1]:8000"), True),
         (_request("127.0.0.1", host="localhost"), True),
         (_request("127.0.0.1", host="127.0.0.1:8000", origin="http://localhost:3000"), True),
+        (_request("::ffff:127.0.0.1", host="127.0.0.1:8000"), True),
+        (_request("::ffff:10.0.0.7", host="127.0.0.1:8000"), False),
         (_request("10.0.0.7", host="127.0.0.1:8000"), False),
         (_request(None, host="127.0.0.1:8000"), False),
         (_request("127.0.0.1", host="rebound.example:8000"), False),
@@ -186,6 +225,14 @@ def test_without_a_token_only_this_machine_under_a_loopback_name_may(
     with pytest.raises(ApiError) as refused:
         Gate().check(request_)
     assert refused.value.code == 403
+
+
+def test_a_token_may_have_any_characters() -> None:
+    """It travels as UTF-8, which the server's headers show as Latin-1."""
+    gate = Gate("geheim·ß")
+    gate.check(_request("10.0.0.7", authorization="Bearer geheim·ß"))
+    with pytest.raises(ApiError):
+        gate.check(_request("10.0.0.7", authorization="Bearer geheim·s"))
 
 
 def test_with_a_token_everybody_must_present_it_and_anybody_who_does_may() -> None:
