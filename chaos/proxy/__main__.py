@@ -17,6 +17,7 @@ import uvicorn
 
 from chaos.proxy.addresses import AddressError, listen_on, name_of
 from chaos.proxy.api import VERSION, Api
+from chaos.proxy.bounded_http import BoundedHttp
 from chaos.proxy.registry import Registry
 
 _IDLE_S = 60  # Toxiproxy's IdleTimeout
@@ -44,6 +45,8 @@ def main(arguments: list[str] | None = None) -> int:
     registry = Registry(random.Random(options.seed))
     config = uvicorn.Config(
         Api(registry),
+        http=BoundedHttp,
+        ws="none",
         lifespan="off",
         access_log=False,
         log_config=None,

@@ -8,14 +8,16 @@ Toxiproxy's, whose clients match on status, content type and message. Errors are
 from __future__ import annotations
 
 import json
+import posixpath
 import re
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import quote
 
 from chaos.fault_proxy import ProxyState, Toxic
-from chaos.proxy.bodies import BadBodyError, Field, decode, read_integers, read_object
+from chaos.proxy.bodies import BadBodyError, Field, decode, kind, read_integers, read_object
 from chaos.proxy.registry import ProxyInput, RefusedError, Registry
 from chaos.proxy.toxics import stage_kinds
 
@@ -36,6 +38,15 @@ _TOXIC = (
     Field("attributes", dict),
 )
 
+# Structs without a name: Go shows what they are made of.
+_TOXIC_UPDATE = (
+    r'struct { Attributes interface {} "json:\"attributes\""; Toxicity float32 "json:\"toxicity\"" }'
+)
+_POPULATED = r'struct { toxiproxy.Proxy; Enabled *bool "json:\"enabled\"" }'
+_POPULATED_PROXY = tuple(
+    replace(field, path=".enabled" if field.key == "enabled" else f".Proxy.{field.key}") for field in _PROXY
+)
+
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
@@ -47,6 +58,7 @@ class Answer:
     status: int
     body: Any = None
     content_type: str = "application/json"
+    location: str = ""
 
 
 class Api:
@@ -83,6 +95,8 @@ class Api:
         headers = []
         if matched:
             headers.append((b"x-toxiproxy-request-id", secrets.token_hex(10).encode()))
+        if answer.location:
+            headers.append((b"location", quote(answer.location).encode()))
         body = b""
         if answer.body is not None:
             text = answer.body if isinstance(answer.body, str) else _json(answer.body)
@@ -96,6 +110,8 @@ class Api:
         await send({"type": "http.response.body", "body": body})
 
     async def _route(self, method: str, path: str, agent: bytes, receive: Receive) -> tuple[Answer, bool]:
+        if (tidy := tidied(path)) != path:
+            return Answer(301, location=tidy), False
         for pattern, methods in self._routes:
             found = pattern.fullmatch(path)
             if not found:
@@ -126,8 +142,10 @@ class Api:
         try:
             value = decode(body)
             if value is not None and not isinstance(value, list):
-                raise BadBodyError("json: cannot unmarshal this into Go value of type []struct")
-            wanted = [_proxy_input(each) for each in value or ()]
+                raise BadBodyError(
+                    f"json: cannot unmarshal {kind(value)} into Go value of type []{_POPULATED}"
+                )
+            wanted = [_proxy_input(each, _POPULATED, _POPULATED_PROXY) for each in value or ()]
         except BadBodyError as bad:
             return Answer(400, {**_error(_bad_body(bad)), "proxies": None})
         done = await self._registry.populate(wanted)
@@ -181,8 +199,11 @@ class Api:
 
     async def _update_toxic(self, proxy: str, name: str, body: bytes) -> Answer:
         now = self._registry.toxic(proxy, name)
-        fields = (Field("attributes", dict), Field("toxicity", float, now.toxicity))
-        asked = read_object(decode(body), ".", fields)
+        fields = (
+            Field("attributes", dict, path=".attributes"),
+            Field("toxicity", float, now.toxicity, ".toxicity"),
+        )
+        asked = read_object(decode(body), _TOXIC_UPDATE, fields)
         attributes = read_integers(asked["attributes"] or {}, _struct(now.type))
         changed = await self._registry.update_toxic(proxy, name, asked["toxicity"], attributes)
         return Answer(200, _toxic_json(changed))
@@ -190,6 +211,15 @@ class Api:
     async def _remove_toxic(self, proxy: str, name: str, _: bytes) -> Answer:
         await self._registry.remove_toxic(proxy, name)
         return Answer(204)
+
+
+def tidied(path: str) -> str:
+    """A path as Toxiproxy's router wants it: one slash between names, no `.` and `..`."""
+    if not any(part in ("", ".", "..") for part in path[1:].split("/")[:-1]) and not path.endswith("."):
+        return path
+    return posixpath.normpath("/" + path.lstrip("/")) + (
+        "/" if path.endswith("/") and path.strip("/") else ""
+    )
 
 
 async def _read_body(receive: Receive) -> bytes:
@@ -203,8 +233,10 @@ async def _read_body(receive: Receive) -> bytes:
             return body
 
 
-def _proxy_input(value: Any) -> ProxyInput:
-    asked = read_object(value, "toxiproxy.Proxy", _PROXY)
+def _proxy_input(
+    value: Any, struct: str = "toxiproxy.Proxy", fields: tuple[Field, ...] = _PROXY
+) -> ProxyInput:
+    asked = read_object(value, struct, fields)
     enabled = asked["enabled"] is not False
     return ProxyInput(asked["name"], asked["listen"], asked["upstream"], enabled)
 
