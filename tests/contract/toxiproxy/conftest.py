@@ -36,11 +36,34 @@ class Server:
 
     kind: str
     api: str
+    process: subprocess.Popen[bytes]
+
+    @property
+    def is_builtin(self) -> bool:
+        return self.kind == "builtin"
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where the API listens."""
+        host, _, port = self.api.removeprefix("http://").rpartition(":")
+        return host, int(port)
+
+    def say(self, request: bytes, wait_s: float = 5.0) -> bytes:
+        """Bytes sent to the API as they are, and all it answers until it closes or falls silent."""
+        answer = b""
+        with socket.create_connection(self.address) as connection:
+            connection.settimeout(wait_s)
+            with contextlib.suppress(OSError):
+                connection.sendall(request)
+                while data := connection.recv(65536):
+                    answer += data
+        return answer
 
     def ask(self, method: str, path: str, body: Any = None, **options: Any) -> requests.Response:
         """One call; `body` is JSON text or a value."""
         data = body if body is None or isinstance(body, str) else json.dumps(body)
-        return requests.request(method, self.api + path, data=data, timeout=10, **options)
+        options.setdefault("timeout", 10)
+        return requests.request(method, self.api + path, data=data, **options)
 
     def proxy(self, upstream: str, name: str = "p", **more: Any) -> tuple[str, int]:
         """A proxy in front of `upstream`; where it listens."""
@@ -104,26 +127,55 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-@pytest.fixture(scope="session", params=["toxiproxy", "builtin"])
-def running(request: pytest.FixtureRequest) -> Iterator[Server]:
+@contextlib.contextmanager
+def serving(kind: str, *flags: str) -> Iterator[Server]:
+    """A fault proxy of that kind in a process of its own; `flags` are the server's."""
     port = str(free_port())
-    if request.param == "builtin":
-        command = [sys.executable, "-m", "chaos.proxy", "--host", "127.0.0.1", "--port", port]
+    if kind == "builtin":
+        command = [sys.executable, "-m", "chaos.proxy", "--host", "127.0.0.1", "--port", port, *flags]
     else:
         found = find_server()
         if os.environ.get("RAGQUAKE_PROXY") == "builtin":
             pytest.skip("RAGQUAKE_PROXY=builtin")
         if found is None:
             pytest.fail(HOW_TO_GET_IT)
-        command = [found, "-host", "127.0.0.1", "-port", port]
+        command = [found, "-host", "127.0.0.1", "-port", port, *flags]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        server = Server(request.param, f"http://127.0.0.1:{port}")
+        server = Server(kind, f"http://127.0.0.1:{port}", process)
         Toxiproxy(server.api).wait_ready(20, SystemClock())
         yield server
     finally:
-        process.terminate()
+        process.kill()
         process.wait(10)
+
+
+KINDS = ("toxiproxy", "builtin")
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    """Each of both, for tests that start servers of their own."""
+    return str(request.param)
+
+
+@pytest.fixture
+def start_server() -> Iterator[Callable[..., Server]]:
+    """Starts a server that the test may break: `start_server(kind, *flags)`."""
+    with contextlib.ExitStack() as stack:
+        yield lambda kind, *flags: stack.enter_context(serving(kind, *flags))
+
+
+@pytest.fixture(scope="session")
+def serve_for_long() -> Callable[..., contextlib.AbstractContextManager[Server]]:
+    """The same as a context manager, for fixtures that outlive a test."""
+    return serving
+
+
+@pytest.fixture(scope="session", params=KINDS)
+def running(request: pytest.FixtureRequest) -> Iterator[Server]:
+    with serving(request.param) as server:
+        yield server
 
 
 @pytest.fixture

@@ -21,10 +21,64 @@ def made(server: Any, name: str = "p", **more: Any) -> dict[str, Any]:
     return result
 
 
+JSON = "application/json"
+PROXY = {"name": "q", "listen": "127.0.0.1:0", "upstream": UP}
+ENDPOINTS = [
+    ("GET", "/version", None, 200, "application/json;charset=utf-8"),
+    ("GET", "/proxies", None, 200, JSON),
+    ("POST", "/proxies", PROXY, 201, JSON),
+    ("GET", "/proxies/p", None, 200, JSON),
+    ("POST", "/proxies/p", {}, 200, JSON),
+    ("PATCH", "/proxies/p", {}, 200, JSON),
+    ("DELETE", "/proxies/p", None, 204, None),
+    ("GET", "/proxies/p/toxics", None, 200, JSON),
+    ("POST", "/proxies/p/toxics", {"type": "latency"}, 200, JSON),
+    ("GET", "/proxies/p/toxics/noop_downstream", None, 200, JSON),
+    ("POST", "/proxies/p/toxics/noop_downstream", {}, 200, JSON),
+    ("PATCH", "/proxies/p/toxics/noop_downstream", {}, 200, JSON),
+    ("DELETE", "/proxies/p/toxics/noop_downstream", None, 204, None),
+    ("POST", "/populate", [PROXY], 201, JSON),
+    ("POST", "/reset", None, 204, None),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "body", "status", "content_type"), ENDPOINTS, ids=[
+    f"{method}-{path}" for method, path, *_ in ENDPOINTS
+])  # fmt: skip
+def test_every_endpoint(
+    server: Any, method: str, path: str, body: Any, status: int, content_type: str | None
+) -> None:
+    """Each call has its status and content type, a body only where there is one, and a request id."""
+    made(server)
+    server.toxic("noop")
+    answer = server.ask(method, path, body)
+    assert (answer.status_code, answer.headers.get("Content-Type")) == (status, content_type)
+    assert bool(answer.content) == (status != 204)
+    assert len(answer.headers["X-Toxiproxy-Request-Id"]) == 20
+    refused = server.ask(method, path, body, headers={"User-Agent": "Mozilla/5.0"})
+    assert (refused.status_code, refused.text) == (403, "User agent not allowed\n")
+
+
 REFUSED_PROXIES = [
     ("empty", "", 400, BAD + "EOF"),
     ("torn", "{", 400, BAD + "unexpected EOF"),
     ("words", "abc", 400, BAD + "invalid character 'a' looking for beginning of value"),
+    ("comma", '{"name":"a",}', 400, BAD + "invalid character '}' looking for beginning of object key string"),
+    ("no-comma", '{"name":"a" "b"}', 400, BAD + "invalid character '\"' after object key:value pair"),
+    ("no-colon", '{"name" 1}', 400, BAD + "invalid character '1' after object key"),
+    ("literal", '{"enabled":tru}', 400, BAD + "invalid character '}' in literal true (expecting 'e')"),
+    ("control", '{"name":"\x01"}', 400, BAD + "invalid character '\\x01' in string literal"),
+    ("newline", '{"name":"\n"}', 400, BAD + "invalid character '\\n' in string literal"),
+    ("quote", "{'name':1}", 400, BAD + "invalid character '\\'' looking for beginning of object key string"),
+    ("escape", '{"name":"\\z"}', 400, BAD + "invalid character 'z' in string escape code"),
+    ("hex", '{"name":"\\u12g4"}', 400, BAD + "invalid character 'g' in \\u hexadecimal character escape"),
+    ("zero", '{"name":01}', 400, BAD + "invalid character '1' after object key:value pair"),
+    ("minus", '{"name":-x}', 400, BAD + "invalid character 'x' in numeric literal"),
+    ("point", '{"name":1.}', 400, BAD + "invalid character '}' after decimal point in numeric literal"),
+    ("exponent", '{"name":1e}', 400, BAD + "invalid character '}' in exponent of numeric literal"),
+    ("in-array", '{"name":[1 2]}', 400, BAD + "invalid character '2' after array element"),
+    ("not-a-number", '{"name":NaN}', 400, BAD + "invalid character 'N' looking for beginning of value"),
+    ("deep", "[" * 20_000, 400, BAD + "invalid character '[' exceeded max depth"),
     ("array", "[]", 400, BAD + "json: cannot unmarshal array into Go value of type toxiproxy.Proxy"),
     (
         "name-number",
@@ -79,6 +133,7 @@ def test_a_proxy_that_cannot_be_is_refused(server: Any, body: str, status: int, 
 
 UNMARSHAL_ARRAY = "json: cannot unmarshal array into Go struct field {} of type {}"
 INT = "json: cannot unmarshal {} into Go struct field LatencyToxic.attributes.latency of type int64"
+FLOAT = "json: cannot unmarshal number {} into Go struct field ToxicWrapper.toxicity of type float32"
 REFUSED_TOXICS = [
     ("empty", "", 400, BAD + "EOF"),
     ("torn", '{"type":', 400, BAD + "unexpected EOF"),
@@ -90,6 +145,26 @@ REFUSED_TOXICS = [
     ("string", '{"type":"latency","attributes":{"latency":"x"}}', 400, BAD + INT.format("string")),
     ("fraction", '{"type":"latency","attributes":{"latency":1.5}}', 400, BAD + INT.format("number 1.5")),
     ("float", '{"type":"latency","attributes":{"latency":100.0}}', 400, BAD + INT.format("number 100.0")),
+    ("exponent", '{"type":"latency","attributes":{"latency":1e3}}', 400, BAD + INT.format("number 1e3")),
+    (
+        "too-large",
+        '{"type":"latency","attributes":{"latency":9223372036854775808}}',
+        400,
+        BAD + INT.format("number 9223372036854775808"),
+    ),
+    (
+        "endless",
+        '{"type":"latency","attributes":{"latency":' + "9" * 5000 + "}}",
+        400,
+        BAD + INT.format("number " + "9" * 5000),
+    ),
+    (
+        "toxicity-endless",
+        '{"type":"latency","toxicity":' + "9" * 400 + "}",
+        400,
+        BAD + FLOAT.format("9" * 400),
+    ),
+    ("toxicity-too-large", '{"type":"latency","toxicity":1e999}', 400, BAD + FLOAT.format("1e999")),
     ("bool", '{"type":"latency","attributes":{"latency":true}}', 400, BAD + INT.format("bool")),
     (
         "toxicity",
@@ -156,7 +231,8 @@ def test_what_is_not_there_is_a_404(server: Any, method: str, path: str, error: 
     [
         ("GET", "/", 404, "404 page not found\n"),
         ("GET", "/proxies/", 404, "404 page not found\n"),
-        ("GET", "/metrics", 404, "404 page not found\n"),
+        ("GET", "/proxies/p/", 404, "404 page not found\n"),
+        ("GET", "/proxies/a%2Fb", 404, "404 page not found\n"),
         ("PUT", "/proxies", 405, ""),
         ("DELETE", "/proxies", 405, ""),
         ("HEAD", "/proxies", 405, ""),
@@ -168,6 +244,64 @@ def test_unknown_paths_and_methods(server: Any, method: str, path: str, status: 
     """A path that is not there is a plain 404, a method that is not there an empty 405."""
     answer = server.ask(method, path)
     assert (answer.status_code, answer.text) == (status, text)
+
+
+@pytest.mark.parametrize(
+    ("path", "to"),
+    [
+        ("//version", "/version"),
+        ("/./version", "/version"),
+        ("/proxies//p", "/proxies/p"),
+        ("/proxies/..", "/"),
+        ("/proxies/%2e%2e", "/"),
+        ("/proxies/p/../q/", "/proxies/q/"),
+    ],
+)
+def test_untidy_paths_are_sent_on(server: Any, path: str, to: str) -> None:
+    """Doubled slashes and dots are a 301 to the tidy path."""
+    answer = server.say(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+    head = answer.decode().lower().split("\r\n")
+    assert head[0] == "http/1.1 301 moved permanently"
+    assert f"location: {to}" in head
+
+
+def test_browsers_are_told_what_is_not_there(server: Any) -> None:
+    """The check on the agent is behind the routes: what is no route stays 404 or 405."""
+    browser = {"User-Agent": "Mozilla/5.0"}
+    assert server.ask("GET", "/nothing", headers=browser).status_code == 404
+    assert server.ask("PUT", "/proxies", headers=browser).status_code == 405
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (b"GARBAGE\r\n\r\n", 400),
+        (b"POST /reset HTTP/1.1\r\nHost: x\r\nContent-Length: many\r\n\r\n", 400),
+        (b"GET /version HTTP/1.1\r\nHost: x\r\nA: " + b"a" * 2_000_000 + b"\r\n\r\n", 431),
+    ],
+    ids=["garbage", "length", "header-of-2-MB"],
+)
+def test_requests_that_are_no_http(server: Any, request_: bytes, status: int) -> None:
+    """What is no HTTP, or has no bounds, is refused in plain text, and the connection ends."""
+    head, _, body = server.say(request_).partition(b"\r\n\r\n")
+    reason = {400: b"Bad Request", 431: b"Request Header Fields Too Large"}[status]
+    if status == 431 and not head:
+        return  # a reset took the answer along: the rest of the header was still on its way
+    assert head.startswith(b"HTTP/1.1 %d %s" % (status, reason))
+    assert body == b"%d %s" % (status, reason)
+    assert b"connection: close" in head.lower()
+
+
+def test_bodies_in_chunks_and_pipelined_requests(server: Any) -> None:
+    """A body may come in chunks, and two requests at once get two answers in order."""
+    body = b'{"name":"p","listen":"127.0.0.1:0","upstream":"127.0.0.1:9"}'
+    chunked = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (body[:7], body[7:]))
+    answer = server.say(
+        b"POST /proxies HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + chunked + b"0\r\n\r\n"
+        b"GET /proxies/no HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    )
+    first, second = (each.partition(b" ")[0] for each in answer.split(b"HTTP/1.1 ")[1:])
+    assert (first, second) == (b"201", b"404")
 
 
 def test_browsers_are_turned_away(server: Any) -> None:
@@ -255,6 +389,55 @@ def test_an_update_with_a_bad_address_changes_nothing(server: Any) -> None:
     assert server.ask("GET", "/proxies/p").json() == before
 
 
+def test_an_update_may_leave_the_addresses_empty(server: Any) -> None:
+    """An empty upstream is taken, and while disabled an empty `listen`, which becomes every interface."""
+    made(server)
+    assert server.ask("PATCH", "/proxies/p", {"upstream": ""}).json()["upstream"] == ""
+    off = server.ask("PATCH", "/proxies/p", {"enabled": False}).json()
+    assert off["listen"].startswith("127.0.0.1:")
+    assert server.ask("PATCH", "/proxies/p", {"listen": ""}).json()["listen"] == ""
+    assert server.ask("PATCH", "/proxies/p", {"enabled": True}).json()["listen"].startswith("[::]:")
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        ('{"listen":"127.0.0.1:abc"}', "lookup tcp/abc: unknown port"),
+        ('{"listen":"127.0.0.1:99999"}', "address 99999: invalid port"),
+    ],
+)
+def test_an_update_with_a_port_that_cannot_be(server: Any, body: str, error: str) -> None:
+    """A port that is none is a 500, and the proxy goes on."""
+    before = made(server)
+    answer = server.ask("POST", "/proxies/p", body)
+    assert (answer.status_code, answer.json()) == (500, {"error": error, "status": 500})
+    assert server.ask("GET", "/proxies/p").json() == before
+
+
+def test_names_that_are_taken_and_cannot_be_reached(start_server: Any, kind: str) -> None:
+    """A proxy named `a/b` or `..` is made and listed, and no path leads to it."""
+    server = start_server(kind)
+    for name in ("a/b", ".."):
+        assert made(server, name)["name"] == name
+    assert server.ask("GET", "/proxies/a%2Fb").status_code == 404
+    assert server.ask("DELETE", "/proxies/a%2Fb").status_code == 404
+    assert b" 301 " in server.say(b"DELETE /proxies/.. HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    assert sorted(server.ask("GET", "/proxies").json()) == ["..", "a/b"]
+
+
+def test_text_that_no_answer_could_carry(server: Any) -> None:
+    """Half a surrogate pair and bytes that are no UTF-8 come back as U+FFFD, as Go replaces them."""
+    made(server)
+    for text, name in (('"\\ud800x"', "\ufffdx"), ('"\\ud83d\\ude00"', "\U0001f600")):
+        body = f'{{"type":"noop","name":{text}}}'
+        assert server.ask("POST", "/proxies/p/toxics", body).json()["name"] == name
+    answer = server.say(
+        b"POST /proxies/p/toxics HTTP/1.1\r\nHost: x\r\nContent-Length: 28\r\nConnection: close\r\n\r\n"
+        b'{"type":"noop","name":"\xff\xfez"}'
+    )
+    assert "\ufffd\ufffdz".encode() in answer
+
+
 def test_deleting_a_proxy(server: Any) -> None:
     """A deleted proxy answers 204 without a body, once."""
     made(server)
@@ -338,6 +521,34 @@ def test_an_update_of_a_toxic_needs_a_body_and_integers(server: Any) -> None:
     assert server.ask("POST", path, '{"attributes":{"timeout":"x"}}').json()["error"] == BAD + wrong
 
 
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        ("[]", "json: cannot unmarshal array into Go value of type struct { Attributes interface {} "
+         r'"json:\"attributes\""; Toxicity float32 "json:\"toxicity\"" }'),
+        ('{"attributes":[]}', UNMARSHAL_ARRAY.format(".attributes", "toxics.NoopToxic")),
+        ('{"toxicity":"x"}', "json: cannot unmarshal string into Go struct field .toxicity of type float32"),
+    ],
+    ids=["array", "attributes", "toxicity"],
+)  # fmt: skip
+def test_an_update_of_a_toxic_of_the_wrong_type(server: Any, body: str, error: str) -> None:
+    """A struct without a name is shown whole."""
+    made(server)
+    server.toxic("noop")
+    answer = server.ask("POST", "/proxies/p/toxics/noop_downstream", body)
+    assert (answer.status_code, answer.json()["error"]) == (400, BAD + error)
+
+
+@pytest.mark.parametrize(("sent", "stored"), [
+    ("0.1", "0.1"), ("0.123456789", "0.12345679"), ("1", "1"), ("0.0", "0"),
+])  # fmt: skip
+def test_toxicity_has_32_bits(server: Any, sent: str, stored: str) -> None:
+    """A chance is kept as a float32 and shown as short as that allows."""
+    made(server)
+    answer = server.ask("POST", "/proxies/p/toxics", f'{{"type":"noop","toxicity":{sent}}}')
+    assert answer.text.endswith(f'"toxicity":{stored}}}')
+
+
 def test_removing_a_toxic(server: Any) -> None:
     """A removed toxic answers 204 without a body, once."""
     made(server)
@@ -363,10 +574,15 @@ def test_documented_deviation_what_cannot_work_is_refused(server: Any, body: dic
     """Toxiproxy takes what cannot work (and may die of it later); the built-in proxy answers 400."""
     made(server)
     answer = server.ask("POST", "/proxies/p/toxics", body)
-    assert answer.status_code == (200 if server.kind == "toxiproxy" else 400), answer.text
-    if server.kind == "builtin":
+    assert answer.status_code == (400 if server.is_builtin else 200), answer.text
+    after = server.ask("GET", "/proxies/p/toxics").json()
+    if server.is_builtin:
         assert answer.json()["status"] == 400
-        assert server.ask("GET", "/proxies/p/toxics").json() == []
+        assert after == []
+    else:
+        assert after == [answer.json()]
+        assert after[0]["toxicity"] == body.get("toxicity", 1)
+        assert "latncy" not in after[0]["attributes"]
 
 
 def test_documented_deviation_a_refused_update_changes_nothing(server: Any) -> None:
@@ -376,3 +592,16 @@ def test_documented_deviation_a_refused_update_changes_nothing(server: Any) -> N
     path = "/proxies/p/toxics/latency_downstream"
     assert server.ask("POST", path, '{"attributes":{"latency":9,"jitter":"x"}}').status_code == 400
     assert server.ask("GET", path).json()["attributes"]["latency"] == (9 if server.kind == "toxiproxy" else 5)
+
+
+def test_documented_deviation_metrics(start_server: Any, kind: str) -> None:
+    """Toxiproxy has /metrics behind flags only; the built-in proxy's are its own, and always there."""
+    server = start_server(kind)
+    if kind == "toxiproxy":
+        plain = server.ask("GET", "/metrics")
+        assert (plain.status_code, plain.text) == (404, "404 page not found\n")
+        server = start_server(kind, "-proxy-metrics", "-runtime-metrics")
+        assert "go_goroutines" in server.ask("GET", "/metrics").text
+    metrics = server.ask("GET", "/metrics")
+    assert metrics.status_code == 200
+    assert metrics.headers["Content-Type"].startswith("text/plain")

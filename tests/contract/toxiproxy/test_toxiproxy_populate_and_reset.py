@@ -59,6 +59,56 @@ def test_populate_with_an_empty_body(server: Any) -> None:
     assert (answer.status_code, answer.json()) == (400, expected)
 
 
+STRUCT = r'struct { toxiproxy.Proxy; Enabled *bool "json:\"enabled\"" }'
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        ("{}", f"cannot unmarshal object into Go value of type []{STRUCT}"),
+        ("[1]", f"cannot unmarshal number into Go value of type {STRUCT}"),
+        ('[{"name":5}]', "cannot unmarshal number into Go struct field .Proxy.name of type string"),
+        (
+            '[{"name":"a","enabled":"x"}]',
+            "cannot unmarshal string into Go struct field .enabled of type bool",
+        ),
+    ],
+    ids=["object", "number", "name", "enabled"],
+)
+def test_populate_with_the_wrong_types(server: Any, body: str, error: str) -> None:
+    """What is no list of proxies is refused, with the struct that Go wanted."""
+    answer = server.ask("POST", "/populate", body)
+    expected = {"error": f"bad request body: json: {error}", "status": 400, "proxies": None}
+    assert (answer.status_code, answer.json()) == (400, expected)
+
+
+def test_populate_with_a_null_names_it(server: Any) -> None:
+    """`null` in the list is a proxy without a name."""
+    answer = server.ask("POST", "/populate", "[null]")
+    assert (answer.status_code, answer.json()["error"]) == (400, "missing required field: name at proxy 1")
+
+
+def test_populate_replaces_a_disabled_proxy_on_a_host_name(server: Any) -> None:
+    """Until it has listened, `localhost` is no address, so it is never the same and loses its toxics."""
+    wanted = {"name": "a", "upstream": UP, "listen": an_address().replace("127.0.0.1", "localhost")}
+    made = server.ask("POST", "/populate", [{**wanted, "enabled": False}]).json()["proxies"][0]
+    assert (made["listen"], made["enabled"]) == (wanted["listen"], False)
+    server.toxic("latency", proxy="a", latency=5)
+    again = server.ask("POST", "/populate", [{**wanted, "enabled": False}]).json()["proxies"][0]
+    assert again["toxics"] == []
+
+
+def test_populate_always_replaces_port_0(server: Any) -> None:
+    """Port 0 differs from any real port."""
+    wanted = {"name": "a", "upstream": UP, "listen": "127.0.0.1:0"}
+    first = server.ask("POST", "/populate", [wanted]).json()["proxies"][0]
+    server.toxic("latency", proxy="a", latency=5)
+    second = server.ask("POST", "/populate", [wanted]).json()["proxies"][0]
+    assert second["toxics"] == []
+    assert not second["listen"].endswith(":0")
+    assert first["enabled"] is second["enabled"] is True
+
+
 def test_populate_leaves_the_same_proxy_as_it_is(server: Any) -> None:
     """The same resolved address and upstream: toxics stay and `enabled` is ignored."""
     listen = an_address()
@@ -120,6 +170,24 @@ def test_reset_enables_and_cleans(server: Any) -> None:
     assert (answer.status_code, answer.content) == (204, b"")
     for proxy in server.ask("GET", "/proxies").json().values():
         assert (proxy["enabled"], proxy["toxics"]) == (True, [])
+
+
+def test_reset_reads_no_body(server: Any) -> None:
+    """Whatever comes as a body, it is not looked at."""
+    assert server.ask("POST", "/reset", "garbage").status_code == 204
+
+
+def test_a_failed_reset_enables_before_it_cleans(server: Any) -> None:
+    """Of the other proxies some are as they were and some as new, none is half done."""
+    taken = server.api.removeprefix("http://")
+    for name in "bcde":
+        server.proxy(UP, name, enabled=False)
+        server.toxic("latency", proxy=name, latency=5)
+    server.ask("POST", "/proxies", {"name": "a", "upstream": UP, "listen": taken, "enabled": False})
+    assert server.ask("POST", "/reset").status_code == 500
+    for name, proxy in server.ask("GET", "/proxies").json().items():
+        if name != "a":
+            assert proxy["enabled"] == (proxy["toxics"] == [])
 
 
 def test_reset_fails_when_a_proxy_cannot_listen(server: Any) -> None:
