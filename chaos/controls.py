@@ -10,8 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from chaos.processes import NoProcesses, Processes
+from chaos.processes import Processes
 from chaos.stack import Stack
+from chaos.stack.local import LocalStack
 from chaos.toxiproxy import Toxiproxy
 
 
@@ -24,9 +25,11 @@ class Controls:
 
     proxy: Toxiproxy
     requests: Any = None
-    processes: Processes = field(default_factory=NoProcesses)
+    processes: Processes = field(default_factory=Processes)
 
 
 def controls_of(stack: Stack) -> Controls:
     """What can be done to a stack that is up."""
-    return Controls(Toxiproxy(stack.proxy_api))
+    own = stack if isinstance(stack, LocalStack) else None
+    processes = Processes(own, why=f"the parts of a {stack.description.kind} stack run in containers")
+    return Controls(Toxiproxy(stack.proxy_api), processes=processes)

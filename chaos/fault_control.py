@@ -8,6 +8,7 @@ gone. A fault that cannot be verified as gone stays outstanding in the journal, 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from chaos.controls import Controls
 from chaos.errors import EnvironmentFailure
@@ -15,6 +16,8 @@ from chaos.fault_proxy import FaultProxyError
 from chaos.faults import Fault
 from chaos.journal import Journal
 from chaos.processes import ProcessFaultError
+from chaos.stack.errors import StackError
+from chaos.undo import perform
 
 
 class FaultControl:
@@ -25,6 +28,7 @@ class FaultControl:
         self._at = at
         self._journal = journal
         self._active: list[str] = []
+        self._undos: dict[str, Mapping[str, Any]] = {}
 
     @property
     def active(self) -> tuple[str, ...]:
@@ -46,10 +50,12 @@ class FaultControl:
         fault = self._faults[name]
         try:
             fault.prepare(self._at, name)
-            self._journal.append("undo.declared", fault=name, undo=dict(fault.undo(self._at, name)))
+            undo = dict(fault.undo(self._at, name))
+            self._journal.append("undo.declared", fault=name, undo=undo)
+            self._undos[name] = undo
             fault.inject(self._at, name)
             read_back = dict(fault.read_back(self._at, name))
-        except (FaultProxyError, ProcessFaultError) as error:
+        except (FaultProxyError, ProcessFaultError, StackError) as error:
             raise EnvironmentFailure(f"fault {name} could not be injected: {error}") from error
         self._active.append(name)
         facts = {"on": fault.on, "kind": fault.kind, "parameters": dict(fault.parameters())}
@@ -60,11 +66,28 @@ class FaultControl:
         """Take one fault out and verify that it is gone."""
         fault = self._faults[name]
         try:
-            fault.remove(self._at, name)
-            self._journal.append("fault.removed", fault=name)
+            observed = fault.remove(self._at, name)
+            facts = {"observed": dict(observed)} if observed else {}
+            self._journal.append("fault.removed", fault=name, **facts)
             if not fault.is_gone(self._at, name):
                 raise EnvironmentFailure(f"fault {name} was removed but what it did still shows")
-        except (FaultProxyError, ProcessFaultError) as error:
+        except (FaultProxyError, ProcessFaultError, StackError) as error:
             raise EnvironmentFailure(f"fault {name} could not be removed: {error}") from error
         self._active.remove(name)
+        self._undos.pop(name, None)
         self._journal.append("fault.verified_gone", fault=name)
+
+    def withdraw(self) -> None:
+        """Take out what may be in by its record alone, the newest first: the stack is about to be stopped.
+
+        Nothing is waited for, since no part needs to come back; what cannot be undone stays outstanding.
+        """
+        for name, undo in reversed(list(self._undos.items())):
+            try:
+                perform(undo)
+            except (FaultProxyError, ProcessFaultError):
+                continue
+            self._undos.pop(name)
+            self._active = [active for active in self._active if active != name]
+            self._journal.append("fault.removed", fault=name)
+            self._journal.append("fault.verified_gone", fault=name)

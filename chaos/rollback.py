@@ -2,7 +2,8 @@
 
 One function for all who clean up: the runner at its own end, the warden when the runner was killed, and
 a person with `ragquake rollback` when both are gone. Faults are undone before the stack is stopped, since
-the fault proxy may belong to somebody else and live on; a proxy that is gone took its faults with it.
+the fault proxy may belong to somebody else and live on, and a paused process would not hear that it should
+end. A proxy that is gone took its faults with it; faults on processes are gone when their processes are.
 A rollback that finds nothing to do writes nothing, so a finished bundle stays byte for byte as it is.
 """
 
@@ -14,6 +15,7 @@ from pathlib import Path
 from chaos.errors import RunRefused
 from chaos.fault_proxy import FaultProxyError
 from chaos.journal import Journal, OutstandingUndo, outstanding_undos, read
+from chaos.processes import ProcessFaultError, undoing
 from chaos.stack.borrowed import delete_borrowed
 from chaos.stack.description import FILE_NAME, StackDescription, read_description
 from chaos.stack.errors import StackError
@@ -25,6 +27,7 @@ UNDO_TIMEOUT_S = 1.5
 """For each call to the proxy. A rollback has about 5 s; a proxy that takes longer is stopped instead."""
 STOP_GRACE_S = 2.0
 UNDONE_BY_ENDING = "the fault proxy that held it has ended, and the fault with it"
+UNDONE_WITH_ITS_PROCESS = "the process that it was done to has ended, and the fault with it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +137,7 @@ def _undo(outstanding: OutstandingUndo, description: StackDescription | None) ->
         return Undone(outstanding.fault, True, UNDONE_BY_ENDING)
     try:
         return Undone(outstanding.fault, True, perform(outstanding.undo, UNDO_TIMEOUT_S))
-    except FaultProxyError as error:
+    except (FaultProxyError, ProcessFaultError) as error:
         return Undone(outstanding.fault, False, str(error))
 
 
@@ -158,7 +161,11 @@ def _held_by_ended_proxy(outstanding: OutstandingUndo, description: StackDescrip
 
 
 def _after_stop(fault: Undone, outstanding: OutstandingUndo, description: StackDescription | None) -> Undone:
-    """An undo that failed is made good when the proxy that held the fault was stopped after it."""
-    if fault.done or not _held_by_ended_proxy(outstanding, description):
+    """An undo that failed is made good when the proxy or process that held the fault was stopped after it."""
+    if fault.done:
         return fault
-    return Undone(fault.fault, True, UNDONE_BY_ENDING)
+    if _held_by_ended_proxy(outstanding, description):
+        return Undone(fault.fault, True, UNDONE_BY_ENDING)
+    if undoing.all_gone(outstanding.undo):
+        return Undone(fault.fault, True, UNDONE_WITH_ITS_PROCESS)
+    return fault

@@ -8,7 +8,7 @@ bundle alone, by the same code that `ragquake evaluate` uses.
 from __future__ import annotations
 
 import traceback
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -176,7 +176,7 @@ class _Run:
         ready = journeys.wait_ready(stack.require_alive)
         self._plan(ready)
         faults = FaultControl(self._loaded.faults, controls_of(stack), self._journal)
-        context.callback(self._faults_out, faults)
+        context.callback(faults.withdraw)
         t0_s = journeys.begin()
         self._journal.append("load.started", t0_s=t0_s)
         ending = self._follow_phases(t0_s, stack, journeys, faults)
@@ -185,11 +185,6 @@ class _Run:
             self._drain(journeys, stack)
         self._barrier(stack, receiver)
         return ending
-
-    def _faults_out(self, faults: FaultControl) -> None:
-        """Take out what is still in, before the stack goes; what cannot be taken out is left to rollback."""
-        with suppress(RagquakeError):
-            faults.switch_to(())
 
     def _plan(self, ready: Any) -> None:
         phases = [

@@ -2,7 +2,9 @@
 
 The runner writes each record before its fault; whoever finds it later (the runner, the warden after the
 runner was killed, `ragquake rollback` a day after) may not know whether the fault ever went in or was
-undone since. So what is already undone is fine, and only "the fault may still be in" is an error.
+undone since. So what is already undone is fine, and only "the fault may still be in" is an error. Records
+about bytes name a proxy, records about processes name pids with their creation times
+(`chaos.processes.undoing`).
 """
 
 from __future__ import annotations
@@ -10,14 +12,22 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from chaos.processes import undoing
 from chaos.toxiproxy import FaultProxyError, ProxyGoneError, ProxyMissingError, Toxiproxy
 
 
 def perform(undo: Mapping[str, Any], timeout_s: float = 5.0) -> str:
-    """Carry out an undo record and say what was found; `FaultProxyError` when the fault may still be in."""
-    do, keys = _DOES.get(str(undo.get("do")), (None, ()))
+    """Carry out an undo record and say what was found.
+
+    Raises FaultProxyError or ProcessFaultError when the fault may still be in.
+    """
+    word = str(undo.get("do"))
+    if word in undoing.DOES:
+        return undoing.DOES[word](undo)
+    do, keys = _DOES.get(word, (None, ()))
     if do is None:
-        raise FaultProxyError(f"undo {dict(undo)}", f"only {', '.join(_DOES)} can be undone")
+        known = ", ".join((*_DOES, *undoing.DOES))
+        raise FaultProxyError(f"undo {dict(undo)}", f"only {known} can be undone")
     values = [undo.get(key) for key in keys]
     if not all(isinstance(value, str) for value in values):
         raise FaultProxyError(f"undo {dict(undo)}", f"the record needs text under {', '.join(keys)}")

@@ -78,8 +78,8 @@ class Fault(BaseModel, ABC):
         """Do it. The undo record must be in the journal by now."""
 
     @abstractmethod
-    def remove(self, at: Controls, name: str) -> None:
-        """Take it away."""
+    def remove(self, at: Controls, name: str) -> Mapping[str, Any] | None:
+        """Take it away; returns what it was seen to have done, if that can be said (`bit`: felt or not)."""
 
     @abstractmethod
     def read_back(self, at: Controls, name: str) -> Mapping[str, Any]:

@@ -96,6 +96,7 @@ class LocalStack:
         self._say = on_progress
         self._clock: Clock = clock or SystemClock()
         self._parts: dict[str, Part] = {}
+        self._excused: set[str] = set()
         self._writing = threading.Lock()
 
     @property
@@ -130,9 +131,26 @@ class LocalStack:
             part.exit_code()
 
     def require_alive(self) -> None:
-        """Raise PartDied when a process that the stack started has ended since."""
-        for part in self._parts.values():
-            part.require_alive()
+        """Raise PartDied when a process that the stack started has ended since; excused ones may have."""
+        for name, part in self._parts.items():
+            if name not in self._excused:
+                part.require_alive()
+
+    def excuse(self, part: str) -> None:
+        """Expect the end of a part, since a fault is about to end it; until it is ready again."""
+        self._excused.add(part)
+
+    def start_again(self, part: str) -> ProcessIdentity:
+        """Start a part that ended as it was: command, environment, port, priority. One that runs is left."""
+        if not self._parts[part].identity.alive:
+            self._parts[part].exit_code()
+            self._launch(self._parts[part].plan)
+        return self._parts[part].identity
+
+    def wait_again(self, part: str) -> None:
+        """Wait until a part that was started again is ready. Raises PartDied or PartNotReady."""
+        wait_ready([self._parts[part]], self._clock, on_waiting=self._say_waiting)
+        self._excused.discard(part)
 
     def breaker_states(self) -> dict[str, str]:
         """What the service says about its breakers, by name; nothing while it does not answer."""
@@ -165,6 +183,12 @@ class LocalStack:
                 log=str(log) if log else None,
             ),
         )
+
+    def forget(self, name: str) -> None:
+        """Take the record of an adopted process that has ended out of stack.json."""
+        with self._writing:
+            self.description.parts.pop(name, None)
+            self.description.write(self.stack_file)
 
     def child_environment(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
         """The environment for a process that belongs to this stack; start adopted ones with it."""

@@ -85,11 +85,13 @@ def marked(mark: str) -> list[psutil.Process]:
 def stop_processes(processes: Iterable[psutil.Process], grace_s: float) -> None:
     """SIGTERM to the processes and their descendants, all at once; SIGKILL to those left after the grace.
 
+    SIGCONT follows the first: a process that a fault has paused would otherwise never hear it.
     An interruption while waiting (a second Ctrl-C) cuts the grace short instead of leaving orphans.
     """
     members = family(processes)
     for process in members:
         _signal(process, psutil.Process.terminate)
+        _signal(process, psutil.Process.resume)
     left = members
     try:
         left = _wait_gone(members, grace_s)
