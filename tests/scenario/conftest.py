@@ -108,6 +108,16 @@ def small_index(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def stand_ins(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that goes on PYTHONPATH in front of the real model that the service would embed with."""
+    folder = tmp_path_factory.mktemp("stand-ins")
+    for name, text in _STANDS_IN.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    return folder
+
+
 @pytest.fixture(scope="module")
 def servers() -> Iterator[list[Server]]:
     """Whatever is started is ended."""
@@ -138,18 +148,15 @@ def start_model_server(servers: list[Server], tmp_path_factory: pytest.TempPathF
 
 @pytest.fixture(scope="module")
 def start_service(
-    servers: list[Server], small_index: Path, tmp_path_factory: pytest.TempPathFactory
+    servers: list[Server], small_index: Path, stand_ins: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Start:
     """The service; keyword arguments are settings. Its vector DB is down: answers come from words alone."""
 
     def start(llm_port: int, **settings: str) -> Server:
         folder = tmp_path_factory.mktemp("service")
-        for name, text in _STANDS_IN.items():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_text(text)
         environment = {name: value for name, value in os.environ.items() if not name.startswith("RAG_")}
         environment |= {
-            "PYTHONPATH": str(folder),
+            "PYTHONPATH": str(stand_ins),
             "RAG_PORT": "0",
             "RAG_INDEX_DIR": str(small_index),
             "RAG_VECTOR_DB_URL": "http://127.0.0.1:9",
