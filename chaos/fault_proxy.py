@@ -22,24 +22,33 @@ Stream = Literal["downstream", "upstream"]
 
 @dataclass(frozen=True, slots=True)
 class Toxic:
-    """One toxic as Toxiproxy knows it; `attributes` are whole numbers in its units (ms, bytes, KB/s, µs)."""
+    """One toxic as Toxiproxy knows it; `attributes` are whole numbers in its units (ms, bytes, KB/s, µs).
+
+    The built-in proxy knows more: attributes that are names, and a lease at whose end the toxic goes.
+    """
 
     name: str
     type: str
     stream: str = "downstream"
     toxicity: float = 1.0
-    attributes: Mapping[str, int] = field(default_factory=dict)
+    attributes: Mapping[str, int | str] = field(default_factory=dict)
+    lease: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class ProxyState:
-    """One proxy as Toxiproxy knows it; `listen` holds the real port once the proxy was enabled."""
+    """One proxy as Toxiproxy knows it; `listen` holds the real port once the proxy was enabled.
+
+    On the built-in proxy it may read requests (`http`), and go when a lease ends.
+    """
 
     name: str
     listen: str
     upstream: str
     enabled: bool
     toxics: tuple[Toxic, ...] = ()
+    http: bool = False
+    lease: str = ""
 
 
 class FaultProxyError(Exception):

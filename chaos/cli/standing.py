@@ -47,8 +47,8 @@ def down(state: State = Path(".ragquake")) -> None:
 @app.command(
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 )
-def proxy(context: typer.Context) -> None:
+def proxy(context: typer.Context) -> int:
     """Run the built-in fault proxy (Toxiproxy's API); see ragquake proxy --help."""
     from chaos.proxy.__main__ import main as proxy_main
 
-    proxy_main(context.args)
+    return proxy_main(context.args, prog="ragquake proxy")

@@ -12,23 +12,38 @@ import ipaddress
 import logging
 import random
 import sys
+from pathlib import Path
+from typing import IO, Any
 
 import uvicorn
 
+from chaos.proxy.acceptor import all_descriptors
 from chaos.proxy.addresses import AddressError, listen_on, name_of
 from chaos.proxy.api import VERSION, Api
 from chaos.proxy.bounded_http import BoundedHttp
+from chaos.proxy.evidence import Evidence
 from chaos.proxy.registry import Registry
 
 _IDLE_S = 60  # Toxiproxy's IdleTimeout
+_log = logging.getLogger(__name__)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Serve until SIGINT or SIGTERM; 2 when the arguments are wrong, 4 when the port is taken."""
-    parser = argparse.ArgumentParser(prog="python -m chaos.proxy", description="The built-in fault proxy.")
+def main(arguments: list[str] | None = None, prog: str = "python -m chaos.proxy") -> int:
+    """Serve until SIGINT or SIGTERM; 2 when the arguments are wrong, 4 when port or file cannot be had."""
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description="The built-in fault proxy: Toxiproxy's API, faults on requests, leases, evidence.",
+        epilog=f"Example: {prog} --port 8474 --evidence faults.jsonl; docs/reference/proxy.md has the calls.",
+    )
     parser.add_argument("--host", default="127.0.0.1", help="loopback address of the API (127.0.0.1)")
     parser.add_argument("--port", type=int, default=8474, help="port of the API; 0 picks a free one (8474)")
     parser.add_argument("--seed", type=int, default=1, help="seed of jitter, toxicity and slice sizes (1)")
+    parser.add_argument(
+        "--evidence",
+        type=Path,
+        metavar="FILE",
+        help="append what faults did to each connection and request, as JSON lines",
+    )
     options = parser.parse_args(arguments)
     if not _is_loopback(options.host):
         parser.error(
@@ -39,10 +54,20 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         listener = listen_on(f"{host}:{options.port}")
     except AddressError as error:
-        print(f"python -m chaos.proxy: {error}; choose another --port", file=sys.stderr)
+        print(f"{prog}: {error}; choose another --port", file=sys.stderr)
         return 4
-    print(f"fault proxy {VERSION} listens on http://{name_of(listener)}", flush=True)
-    registry = Registry(random.Random(options.seed))
+    try:
+        file = _opened(options.evidence)
+    except OSError as error:
+        listener.close()
+        print(
+            f"{prog}: --evidence {options.evidence}: {error.strerror}; name a file to write", file=sys.stderr
+        )
+        return 4
+    api = f"http://{name_of(listener)}"
+    print(f"fault proxy {VERSION} listens on {api}", flush=True)
+    print(_HOW_TO.format(api=api), flush=True)
+    registry = Registry(random.Random(options.seed), Evidence(file), descriptors=all_descriptors())
     config = uvicorn.Config(
         Api(registry),
         http=BoundedHttp,
@@ -57,12 +82,35 @@ def main(arguments: list[str] | None = None) -> int:
     )
 
     async def serve() -> None:
+        asyncio.get_running_loop().set_exception_handler(_say_in_one_line)
+        registry.lag.start()
         await uvicorn.Server(config).serve(sockets=[listener])
+        registry.lag.stop()
         await registry.stop()
+        await registry.evidence.close()
 
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
         runner.run(serve())
     return 0
+
+
+_HOW_TO = """\
+a proxy:  curl -d '{{"name": "db", "listen": "127.0.0.1:0", "upstream": "127.0.0.1:5432"}}' {api}/proxies
+a fault:  curl -d '{{"type": "latency", "attributes": {{"latency": 500}}}}' {api}/proxies/db/toxics
+it bit:   curl {api}/evidence"""
+
+
+def _opened(path: Path | None) -> IO[bytes] | None:
+    """Unbuffered: what is lost with a full disk is then known."""
+    return path.open("ab", buffering=0) if path is not None else None
+
+
+def _say_in_one_line(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Out of descriptors is told without the traceback that asyncio gives it; all else is as it was."""
+    if isinstance(context.get("exception"), OSError):
+        _log.warning("%s: %s", context["message"], context["exception"])
+    else:
+        loop.default_exception_handler(context)
 
 
 def _is_loopback(host: str) -> bool:

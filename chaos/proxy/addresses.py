@@ -5,11 +5,14 @@ Clients match on these messages, so they are those of Go's `net` package.
 
 from __future__ import annotations
 
+import asyncio
+import ipaddress
 import os
 import socket
 from dataclasses import dataclass
 
 _BACKLOG = 1024
+_LOOKUP_S = 5.0
 
 
 class AddressError(Exception):
@@ -58,6 +61,18 @@ def resolve_address(text: str) -> Address:
     return Address(str(found[0][4][0]), address.port)
 
 
+async def look_up(text: str) -> str:
+    """`text` with a numeric host; a name server that hangs holds up the call for 5 s, and no bytes."""
+    address = parse_address(text)
+    if not address.host or _is_numeric(address.host):
+        return str(resolve_address(text))
+    looking = asyncio.get_running_loop().run_in_executor(None, resolve_address, text)
+    try:
+        return str(await asyncio.wait_for(looking, _LOOKUP_S))
+    except TimeoutError:
+        raise AddressError(f"lookup {address.host}: i/o timeout") from None
+
+
 def listen_on(text: str) -> socket.socket:
     """A listening socket; its own name has the real port."""
     try:
@@ -78,6 +93,14 @@ def listen_on(text: str) -> socket.socket:
         raise AddressError(f"listen tcp {address}: bind: {reason}") from None
     listener.setblocking(False)
     return listener
+
+
+def _is_numeric(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def name_of(listener: socket.socket) -> str:

@@ -12,12 +12,14 @@ import posixpath
 import re
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from chaos.fault_proxy import ProxyState, Toxic
-from chaos.proxy.bodies import BadBodyError, Field, decode, kind, read_integers, read_object
+from chaos.proxy.answers import Answer, Route
+from chaos.proxy.bodies import BadBodyError, Field, decode, kind, read_attributes, read_object
+from chaos.proxy.extensions import extension_routes
 from chaos.proxy.registry import ProxyInput, RefusedError, Registry
 from chaos.proxy.toxics import stage_kinds
 
@@ -29,6 +31,8 @@ _PROXY = (
     Field("listen", str, ""),
     Field("upstream", str, ""),
     Field("enabled", bool),
+    Field("http", bool, False),
+    Field("lease", str, ""),
 )
 _TOXIC = (
     Field("type", str, ""),
@@ -36,6 +40,7 @@ _TOXIC = (
     Field("stream", str, "downstream"),
     Field("toxicity", float, 1.0),
     Field("attributes", dict),
+    Field("lease", str, ""),
 )
 
 # Structs without a name: Go shows what they are made of.
@@ -47,18 +52,10 @@ _POPULATED_PROXY = tuple(
     replace(field, path=".enabled" if field.key == "enabled" else f".Proxy.{field.key}") for field in _PROXY
 )
 
+_SLASH_IN_A_NAME = "\udc2f"  # half a surrogate pair: no text that comes in holds one
+
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What goes back: a JSON value, or text."""
-
-    status: int
-    body: Any = None
-    content_type: str = "application/json"
-    location: str = ""
 
 
 class Api:
@@ -66,7 +63,7 @@ class Api:
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
-        self._routes: tuple[tuple[re.Pattern[str], Mapping[str, Callable[..., Awaitable[Answer]]]], ...] = (
+        self._routes: tuple[Route, ...] = (
             (re.compile(r"/version"), {"GET": self._version}),
             (re.compile(r"/proxies"), {"GET": self._proxies, "POST": self._create}),
             (re.compile(r"/populate"), {"POST": self._populate}),
@@ -85,13 +82,15 @@ class Api:
                     "DELETE": self._remove_toxic,
                 },
             ),
+            *extension_routes(registry),
         )
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             raise RuntimeError(f"the fault proxy's API speaks HTTP, not {scope['type']}")
         agent = dict(scope["headers"]).get(b"user-agent", b"")
-        answer, matched = await self._route(scope["method"], scope["path"], agent, receive)
+        query = bytes(scope["query_string"])
+        answer, matched = await self._route(scope["method"], _path_of(scope), agent, query, receive)
         headers = []
         if matched:
             headers.append((b"x-toxiproxy-request-id", secrets.token_hex(10).encode()))
@@ -109,9 +108,11 @@ class Api:
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
-    async def _route(self, method: str, path: str, agent: bytes, receive: Receive) -> tuple[Answer, bool]:
+    async def _route(
+        self, method: str, path: str, agent: bytes, query: bytes, receive: Receive
+    ) -> tuple[Answer, bool]:
         if (tidy := tidied(path)) != path:
-            return Answer(301, location=tidy), False
+            return Answer(301, location=tidy.replace(_SLASH_IN_A_NAME, "/")), False
         for pattern, methods in self._routes:
             found = pattern.fullmatch(path)
             if not found:
@@ -121,8 +122,9 @@ class Api:
             if agent.startswith(b"Mozilla/"):
                 return _text(403, "User agent not allowed\n"), True
             try:
-                body = await _read_body(receive) if method in ("POST", "PATCH") else b""
-                return await methods[method](*found.groups(), body), True
+                body = query if method == "GET" else await _read_body(receive)
+                names = (name.replace(_SLASH_IN_A_NAME, "/") for name in found.groups())
+                return await methods[method](*names, body), True
             except RefusedError as refused:
                 return _text(refused.status, _json(_error(refused)) + "\n"), True
             except BadBodyError as bad:
@@ -162,16 +164,17 @@ class Api:
         return Answer(200, _proxy_json(self._registry.state(name)))
 
     async def _update(self, name: str, body: bytes) -> Answer:
-        now = self._registry.state(name)
+        self._registry.state(name)
         fields = (
             Field("name", str),
-            Field("listen", str, now.listen),
-            Field("upstream", str, now.upstream),
-            Field("enabled", bool, now.enabled),
+            Field("listen", str),
+            Field("upstream", str),
+            Field("enabled", bool),
+            Field("lease", str, ""),
         )
         asked = read_object(decode(body), "toxiproxy.Proxy", fields)
-        changed = await self._registry.update(name, asked["listen"], asked["upstream"], asked["enabled"])
-        return Answer(200, _proxy_json(changed))
+        del asked["name"]
+        return Answer(200, _proxy_json(await self._registry.update(name, **asked)))
 
     async def _delete(self, name: str, _: bytes) -> Answer:
         await self._registry.delete(name)
@@ -191,10 +194,10 @@ class Api:
         if asked["type"] not in stage_kinds():
             raise RefusedError("invalid toxic type", 400)
         name = asked["name"] or f"{asked['type']}_{asked['stream']}"
-        toxic = Toxic(name, asked["type"], asked["stream"], asked["toxicity"])
+        toxic = Toxic(name, asked["type"], asked["stream"], asked["toxicity"], {}, asked["lease"])
         if any(known.name == name for known in self._registry.state(proxy).toxics):
             raise RefusedError("toxic already exists", 409)
-        attributes = read_integers(asked["attributes"] or {}, _struct(toxic.type))
+        attributes = _attributes(asked["attributes"], toxic.type)
         return Answer(200, _toxic_json(await self._registry.add_toxic(proxy, toxic, attributes)))
 
     async def _update_toxic(self, proxy: str, name: str, body: bytes) -> Answer:
@@ -204,13 +207,19 @@ class Api:
             Field("toxicity", float, now.toxicity, ".toxicity"),
         )
         asked = read_object(decode(body), _TOXIC_UPDATE, fields)
-        attributes = read_integers(asked["attributes"] or {}, _struct(now.type))
+        attributes = _attributes(asked["attributes"], now.type)
         changed = await self._registry.update_toxic(proxy, name, asked["toxicity"], attributes)
         return Answer(200, _toxic_json(changed))
 
     async def _remove_toxic(self, proxy: str, name: str, _: bytes) -> Answer:
         await self._registry.remove_toxic(proxy, name)
         return Answer(204)
+
+
+def _path_of(scope: Mapping[str, Any]) -> str:
+    """The path, decoded, but for `%2F`: it stands for a slash in a name, which Toxiproxy cannot address."""
+    raw = bytes(scope.get("raw_path") or quote(scope["path"]).encode()).partition(b"?")[0].decode("ascii")
+    return "/".join(unquote(part).replace("/", _SLASH_IN_A_NAME) for part in raw.split("/"))
 
 
 def tidied(path: str) -> str:
@@ -238,7 +247,9 @@ def _proxy_input(
 ) -> ProxyInput:
     asked = read_object(value, struct, fields)
     enabled = asked["enabled"] is not False
-    return ProxyInput(asked["name"], asked["listen"], asked["upstream"], enabled)
+    return ProxyInput(
+        asked["name"], asked["listen"], asked["upstream"], enabled, asked["http"], asked["lease"]
+    )
 
 
 def _proxy_json(state: ProxyState) -> dict[str, Any]:
@@ -249,6 +260,8 @@ def _proxy_json(state: ProxyState) -> dict[str, Any]:
         "enabled": state.enabled,
         "Logger": {},
         "toxics": [_toxic_json(toxic) for toxic in state.toxics],
+        **({"http": True} if state.http else {}),
+        **({"lease": state.lease} if state.lease else {}),
     }
 
 
@@ -260,6 +273,7 @@ def _toxic_json(toxic: Toxic) -> dict[str, Any]:
         "type": toxic.type,
         "stream": toxic.stream,
         "toxicity": toxicity,
+        **({"lease": toxic.lease} if toxic.lease else {}),
     }
 
 
@@ -271,8 +285,9 @@ def _bad_body(bad: BadBodyError) -> RefusedError:
     return RefusedError(f"bad request body: {bad}", 400)
 
 
-def _struct(toxic_type: str) -> str:
-    return "".join(part.capitalize() for part in toxic_type.split("_")) + "Toxic"
+def _attributes(asked: Mapping[str, Any] | None, toxic_type: str) -> Mapping[str, Any]:
+    struct = "".join(part.capitalize() for part in toxic_type.split("_")) + "Toxic"
+    return read_attributes(asked or {}, struct, stage_kinds()[toxic_type].defaults)
 
 
 def _text(status: int, text: str) -> Answer:

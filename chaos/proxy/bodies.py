@@ -65,10 +65,13 @@ def read_object(value: Any, struct: str, fields: tuple[Field, ...]) -> dict[str,
     }
 
 
-def read_integers(value: Mapping[str, Any], struct: str) -> dict[str, int]:
-    """All members, each an integer; those that are `null` are left out."""
+def read_attributes(
+    value: Mapping[str, Any], struct: str, defaults: Mapping[str, Any]
+) -> dict[str, int | str]:
+    """All members, each of its default's type or else an integer; those that are `null` are left out."""
+    types = {name.lower(): type(default) for name, default in defaults.items()}
     return {
-        _whole(key): _read(each, f"{struct}.attributes.{_whole(key)}", int)
+        _whole(key): _read(each, f"{struct}.attributes.{_whole(key)}", types.get(key.lower(), int))
         for key, each in value.items()
         if each is not None
     }

@@ -13,14 +13,21 @@ import logging
 import random
 import socket
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import cast
 
 from chaos.fault_proxy import Toxic
+from chaos.proxy.addresses import AddressError
+from chaos.proxy.evidence import Evidence, Strike
 from chaos.proxy.link import Link
+from chaos.proxy.toxics import Held, Stage
 
 DIAL_TIMEOUT_S = 30.0
 """As long as most HTTP clients wait; Toxiproxy has no limit, and one dial there blocks all others."""
+
+Dial = Callable[[asyncio.AbstractEventLoop, "Callable[[], End]"], Awaitable[object]]
+"""Connects a protocol to the upstream."""
 
 _LINGER_NONE = struct.pack("ii", 1, 0)
 _log = logging.getLogger(__name__)
@@ -29,7 +36,15 @@ _log = logging.getLogger(__name__)
 class End(asyncio.Protocol):
     """The client's or the upstream's socket."""
 
-    __slots__ = ("connection", "incoming", "lost", "outgoing", "transport")
+    __slots__ = (
+        "connection",
+        "incoming",
+        "lost",
+        "outgoing",
+        "received_bytes",
+        "resets_when_sent",
+        "transport",
+    )
 
     outgoing: Link
     incoming: Link
@@ -38,6 +53,8 @@ class End(asyncio.Protocol):
         self.connection = connection
         self.transport: asyncio.Transport | None = None
         self.lost = False
+        self.received_bytes = 0
+        self.resets_when_sent = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
@@ -46,6 +63,7 @@ class End(asyncio.Protocol):
         self.connection.end_ready(self)
 
     def data_received(self, data: bytes) -> None:
+        self.received_bytes += len(data)
         link = self.outgoing
         if link.head is None:
             link.write(data)
@@ -61,6 +79,8 @@ class End(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self.incoming.go(self)
+        if self.resets_when_sent:
+            self.abort(with_reset=True)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - any loss is an end
         self.lost = True
@@ -81,8 +101,14 @@ class End(asyncio.Protocol):
                 self.transport.write_eof()
 
     def close(self) -> None:
-        if self.transport is not None and not self.lost:
+        if self.transport is None or self.lost:
+            return
+        if not self.resets_when_sent:
             self.transport.close()
+        elif self.transport.get_write_buffer_size():
+            self.transport.set_write_buffer_limits(0)  # `resume_writing` comes when all is sent
+        else:
+            self.abort(with_reset=True)
 
     def abort(self, with_reset: bool = False) -> None:
         if self.transport is None or self.lost:
@@ -94,24 +120,56 @@ class End(asyncio.Protocol):
         self.transport.abort()
 
 
+@dataclass(frozen=True, slots=True)
+class Common:
+    """What all connections of a server share."""
+
+    rng: random.Random
+    evidence: Evidence
+    held: Held
+
+
 class Connection:
     """A client, its upstream, and the links between them."""
 
-    __slots__ = ("_dial", "_loop", "_on_gone", "client", "downstream", "upstream", "upstream_link")
+    __slots__ = (
+        "_common",
+        "_dial",
+        "_is_gone",
+        "_loop",
+        "_on_gone",
+        "_proxy",
+        "_started_s",
+        "_strikes",
+        "client",
+        "downstream",
+        "number",
+        "over",
+        "upstream",
+        "upstream_link",
+    )
 
     def __init__(
         self,
+        proxy: str,
         toxics: Iterable[Toxic],
         loop: asyncio.AbstractEventLoop,
-        rng: random.Random,
+        common: Common,
         on_gone: Callable[[Connection], None],
     ) -> None:
+        self.number = common.evidence.next_connection()
+        self.over = False
+        self._is_gone = False
+        self._proxy = proxy
+        self._common = common
         self._loop = loop
         self._on_gone = on_gone
+        self._started_s = loop.time()
+        self._strikes: list[Strike] = []
         self._dial: asyncio.Task[None] | None = None
         self.client, self.upstream = End(self), End(self)
-        self.upstream_link = Link(self, self.client, self.upstream, loop, rng)
-        self.downstream = Link(self, self.upstream, self.client, loop, rng)
+        self.upstream_link = Link(self, self.client, self.upstream, loop, common.rng, common.held)
+        self.downstream = Link(self, self.upstream, self.client, loop, common.rng, common.held)
         self.client.outgoing = self.upstream.incoming = self.upstream_link
         self.client.incoming = self.upstream.outgoing = self.downstream
         known = list(toxics)
@@ -123,24 +181,49 @@ class Connection:
         """The direction that a toxic's `stream` names."""
         return self.downstream if stream.lower() == "downstream" else self.upstream_link
 
-    def dial(self, host: str, port: int) -> None:
-        """Connect to the upstream, without holding up anybody else."""
-        self._dial = self._loop.create_task(self._connect(host, port))
+    def open(self, accepted: socket.socket, dial: Dial) -> None:
+        """Take the client's socket and connect to the upstream, without holding up anybody else."""
+        self._dial = self._loop.create_task(self._connect(accepted, dial))
 
-    async def _connect(self, host: str, port: int) -> None:
+    async def _connect(self, accepted: socket.socket, dial: Dial) -> None:
+        try:
+            await self._loop.connect_accepted_socket(lambda: self.client, accepted)
+        except OSError:
+            accepted.close()
+            self._gone()
+            return
+        if self.over:
+            self.upstream.lost = True
+            return
         try:
             async with asyncio.timeout(DIAL_TIMEOUT_S):
-                await self._loop.create_connection(lambda: self.upstream, host, port)
-        except (OSError, TimeoutError, ValueError, OverflowError) as error:
-            _log.info("upstream %s:%s cannot be reached: %s", host, port, error)
+                await dial(self._loop, lambda: self.upstream)
+        except (AddressError, OSError, TimeoutError, ValueError, OverflowError) as error:
+            _log.info("proxy %s cannot reach its upstream: %s", self._proxy, error or "no answer in time")
             self.upstream.lost = True
             self.upstream_link.discard()
             self.client.close()
 
+    def struck(self) -> set[str]:
+        """The types of toxics that struck it and are in no record yet."""
+        stages = (*self.upstream_link.stages, *self.downstream.stages)
+        now = {stage.type for stage in stages if stage.first_s is not None}
+        return now | {strike.type for strike in self._strikes}
+
+    def toxic_left(self, stage: Stage) -> None:
+        """A toxic left while the connection lives on: what it did is told now."""
+        if (strike := self._strike_of(stage)) is not None:
+            self._record([strike])
+
+    def toxic_over(self, stage: Stage) -> None:
+        """A toxic is over with the connection's direction: what it did is told with the rest."""
+        if (strike := self._strike_of(stage)) is not None:
+            self._strikes.append(strike)
+
     def end_ready(self, end: End) -> None:
         """A socket is connected: data for it can flow, also what came before."""
         assert end.transport is not None
-        if self.client.lost and end is self.upstream:
+        if self.over or (self.client.lost and end is self.upstream):
             end.abort()
             return
         link = end.incoming
@@ -148,9 +231,13 @@ class Connection:
         if link.ended:
             self.link_ended(link)
 
+    def end_with_reset(self) -> None:
+        """When the upstream ends, the client is to see a TCP reset, after all that was sent to it."""
+        self.client.resets_when_sent = True
+
     def link_ended(self, link: Link) -> None:
         """All that one source sent has been handed over: pass the end on, or be done."""
-        if self.upstream_link.ended and self.downstream.ended:
+        if link.sink.resets_when_sent or (self.upstream_link.ended and self.downstream.ended):
             self.close()
         else:
             link.sink.finish()
@@ -160,18 +247,18 @@ class Connection:
         end.incoming.discard()
         other = end.outgoing.sink
         if other.lost:
-            end.outgoing.discard()
-            self._on_gone(self)
+            self._gone()
         elif end.outgoing.ended:
             self.close()
         else:
             end.outgoing.receive_end()
         if other.transport is None and self._dial is not None and not self._dial.done():
             self._dial.cancel()
-            self._on_gone(self)
+            self._gone()
 
     def close(self) -> None:
         """Close both sockets once what was written is sent."""
+        self.over = True
         self.upstream_link.discard()
         self.downstream.discard()
         self.client.close()
@@ -181,14 +268,46 @@ class Connection:
         """Close both sockets with a TCP reset."""
         self._drop(with_reset=True)
 
-    def abort(self) -> None:
-        """Close both sockets at once; what was not sent is lost."""
+    def abort(self, because: str = "") -> None:
+        """Close both sockets at once; what was not sent is lost. `because` makes a fault of it, `down`."""
+        if because and not self.over:
+            now_s = self._common.evidence.now_s()
+            self._strikes.append(Strike("down", "down", note=because, first_s=now_s, last_s=now_s))
         self._drop(with_reset=False)
 
     def _drop(self, with_reset: bool) -> None:
-        if self._dial is not None:
-            self._dial.cancel()
+        self.over = True
         self.upstream_link.discard()
         self.downstream.discard()
+        if self.client.transport is None:
+            return  # it is being accepted, and dropped once it is
+        if self._dial is not None:
+            self._dial.cancel()
         self.client.abort(with_reset)
         self.upstream.abort(with_reset)
+
+    def _gone(self) -> None:
+        """Both sockets are."""
+        if self._is_gone:
+            return
+        self._is_gone = self.over = True
+        self.upstream_link.discard()
+        self.downstream.discard()
+        self._record(self._strikes)
+        self._on_gone(self)
+
+    def _strike_of(self, stage: Stage) -> Strike | None:
+        if stage.first_s is None:
+            return None
+        first_s, last_s = self._unix_s(stage.first_s), self._unix_s(stage.last_s)
+        return Strike(
+            stage.name, stage.type, round(stage.delay_s, 6), stage.struck_bytes, stage.note, first_s, last_s
+        )
+
+    def _record(self, strikes: Sequence[Strike]) -> None:
+        if strikes:
+            at_s = self._unix_s(self._started_s)
+            self._common.evidence.record(proxy=self._proxy, connection=self.number, at_s=at_s, faults=strikes)
+
+    def _unix_s(self, loop_s: float) -> float:
+        return self._common.evidence.now_s() - (self._loop.time() - loop_s)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from chaos.fault_proxy import Toxic
-from chaos.proxy.toxics import Chunk, Stage, stage_kinds
+from chaos.proxy.toxics import Chunk, Held, Stage, stage_kinds
 from chaos.proxy.toxics.stage import Receiver, Timer
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ class Link:
         "connection",
         "ended",
         "head",
+        "held",
         "rng",
         "sink",
         "source",
@@ -47,8 +48,10 @@ class Link:
         sink: End,
         loop: asyncio.AbstractEventLoop,
         rng: random.Random,
+        held: Held,
     ) -> None:
         self.connection = connection
+        self.held = held
         self.source = source
         self.sink = sink
         self.rng = rng
@@ -117,12 +120,14 @@ class Link:
                 self.stages.remove(stage)
                 self._chain()
                 stage.leave()
+                self.connection.toxic_left(stage)
                 return
 
     def discard(self) -> None:
         """Nobody is left to write to: drop what is held and what still comes."""
         for stage in self.stages:
             stage.discard()
+            self.connection.toxic_over(stage)
         self.stages.clear()
         self.head = None
         self._early.clear()

@@ -1,5 +1,5 @@
 """Toxics, one file each; `stage_kinds()` finds them all."""
 
-from chaos.proxy.toxics.stage import Chunk, Line, Stage, stage_kinds
+from chaos.proxy.toxics.stage import Attributes, Chunk, Held, Line, Stage, stage_kinds
 
-__all__ = ["Chunk", "Line", "Stage", "stage_kinds"]
+__all__ = ["Attributes", "Chunk", "Held", "Line", "Stage", "stage_kinds"]

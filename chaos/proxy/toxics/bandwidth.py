@@ -6,10 +6,9 @@ that late timers do not add up; an idle line earns no credit.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import ClassVar
 
-from chaos.proxy.toxics.stage import Chunk, Line, Stage
+from chaos.proxy.toxics.stage import Attributes, Chunk, Line, Stage
 
 
 class Bandwidth(Stage):
@@ -17,13 +16,13 @@ class Bandwidth(Stage):
     defaults: ClassVar[dict[str, int]] = {"rate": 0}
     __slots__ = ("_free_s", "_piece_bytes")
 
-    def __init__(self, name: str, attributes: Mapping[str, int], line: Line) -> None:
+    def __init__(self, name: str, attributes: Attributes, line: Line) -> None:
         super().__init__(name, attributes, line)
         self._free_s = 0.0
         self._piece_bytes = 0
 
     @classmethod
-    def refuse(cls, attributes: Mapping[str, int]) -> str | None:
+    def refuse(cls, attributes: Attributes) -> str | None:
         rate = attributes["rate"]
         return (
             None if rate >= 1 else f"rate must be at least 1 KB/s, not {rate}; use timeout to stop all data"
@@ -38,7 +37,7 @@ class Bandwidth(Stage):
             self._free_s = max(self._free_s, self.line.now_s())
             self._send_next()
 
-    def configure(self, attributes: Mapping[str, int]) -> None:
+    def configure(self, attributes: Attributes) -> None:
         self._free_s = 0.0
         super().configure(attributes)
 

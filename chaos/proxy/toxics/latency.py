@@ -8,21 +8,20 @@ chunks of 32 KiB: with less, a delay would act as a bandwidth limit.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
 from typing import ClassVar
 
-from chaos.proxy.toxics.stage import Chunk, Line, Stage
+from chaos.proxy.toxics.stage import Attributes, Chunk, Line, Stage
 
 _TICK_S = 0.0005  # event-loop timers count in milliseconds and may fire half of one early
 
 
 class Latency(Stage):
     type = "latency"
-    defaults: ClassVar[dict[str, int]] = {"latency": 0, "jitter": 0}
+    defaults: ClassVar[Attributes] = {"latency": 0, "jitter": 0}
     room_bytes = 1024 * 32 * 1024
     __slots__ = ("_due",)
 
-    def __init__(self, name: str, attributes: Mapping[str, int], line: Line) -> None:
+    def __init__(self, name: str, attributes: Attributes, line: Line) -> None:
         super().__init__(name, attributes, line)
         self._due: deque[float] = deque()  # when each chunk of the queue goes on
 
@@ -46,7 +45,7 @@ class Latency(Stage):
         latency, jitter = self.attributes["latency"], self.attributes["jitter"]
         if jitter > 0:
             latency += self.line.rng.randrange(2 * jitter) - jitter
-        return max(0, latency) / 1000.0
+        return float(max(0, latency)) / 1000.0
 
     def _fire(self) -> None:
         self.timer = None

@@ -5,10 +5,9 @@ The count starts when the toxic joins the connection and survives a change of th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import ClassVar
 
-from chaos.proxy.toxics.stage import Chunk, Line, Stage
+from chaos.proxy.toxics.stage import Attributes, Chunk, Line, Stage
 
 
 class LimitData(Stage):
@@ -16,7 +15,7 @@ class LimitData(Stage):
     defaults: ClassVar[dict[str, int]] = {"bytes": 0}
     __slots__ = ("_passed",)
 
-    def __init__(self, name: str, attributes: Mapping[str, int], line: Line) -> None:
+    def __init__(self, name: str, attributes: Attributes, line: Line) -> None:
         super().__init__(name, attributes, line)
         self._passed = 0
 
@@ -30,4 +29,9 @@ class LimitData(Stage):
             self._passed += len(data)
             self.next.feed(Chunk(data, chunk.at_s))
         if room <= len(chunk.data):
+            self.strike(len(chunk.data) - room)
             self.line.close()
+
+    @property
+    def note(self) -> str:
+        return f"closed after {self._passed} bytes"

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import ClassVar
 
-from chaos.proxy.toxics.stage import Chunk, Stage
+from chaos.proxy.toxics.stage import Attributes, Chunk, Stage
 
 
 class ResetPeer(Stage):
@@ -13,9 +12,14 @@ class ResetPeer(Stage):
     defaults: ClassVar[dict[str, int]] = {"timeout": 0}
     __slots__ = ()
 
-    def feed(self, chunk: Chunk) -> None:  # noqa: ARG002 - dropped
+    def feed(self, chunk: Chunk) -> None:
+        self.strike(len(chunk.data))
         if self.timer is None:
             self.call_at(self.line.now_s() + max(0, self.attributes["timeout"]) / 1000.0, self.line.reset)
+
+    @property
+    def note(self) -> str:
+        return "dropped, then reset"
 
     def leave(self) -> None:
         """Bytes are lost already once it has triggered, so the reset comes now rather than never."""
@@ -23,5 +27,5 @@ class ResetPeer(Stage):
             self.line.reset()
         super().leave()
 
-    def configure(self, attributes: Mapping[str, int]) -> None:
+    def configure(self, attributes: Attributes) -> None:
         self.attributes = attributes

@@ -8,10 +8,10 @@ without that Toxiproxy recurses until it dies, hence the refusal.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import ClassVar
 
-from chaos.proxy.toxics.stage import Chunk, Line, Stage
+from chaos.proxy.toxics.stage import Attributes, Chunk, Line, Stage
 
 
 def slice_sizes(length: int, average: int, variation: int, rng: random.Random) -> Iterator[int]:
@@ -32,18 +32,23 @@ def slice_sizes(length: int, average: int, variation: int, rng: random.Random) -
 class Slicer(Stage):
     type = "slicer"
     defaults: ClassVar[dict[str, int]] = {"average_size": 0, "size_variation": 0, "delay": 0}
-    __slots__ = ("_sizes",)
+    __slots__ = ("_pieces", "_sizes")
 
-    def __init__(self, name: str, attributes: Mapping[str, int], line: Line) -> None:
+    def __init__(self, name: str, attributes: Attributes, line: Line) -> None:
         super().__init__(name, attributes, line)
+        self._pieces = 0
         self._sizes: Iterator[int] = iter(())
 
     @classmethod
-    def refuse(cls, attributes: Mapping[str, int]) -> str | None:
+    def refuse(cls, attributes: Attributes) -> str | None:
         average, variation = attributes["average_size"], attributes["size_variation"]
         if 0 <= variation < average:
             return None
         return f"size_variation must be in 0..average_size-1, not {variation} with average_size {average}"
+
+    @property
+    def note(self) -> str:
+        return f"{self._pieces} pieces"
 
     def feed(self, chunk: Chunk) -> None:
         if not chunk.data and not self.queue and self.timer is None:
@@ -53,7 +58,7 @@ class Slicer(Stage):
         if self.timer is None:
             self._fire()
 
-    def configure(self, attributes: Mapping[str, int]) -> None:
+    def configure(self, attributes: Attributes) -> None:
         self._sizes = iter(())
         super().configure(attributes)
 
@@ -66,5 +71,6 @@ class Slicer(Stage):
             average, variation = self.attributes["average_size"], self.attributes["size_variation"]
             self._sizes = slice_sizes(len(self.queue[0].data), average, variation, self.line.rng)
             size = next(self._sizes)
+        self._pieces += 1
         self.next.feed(self.release(size))
         self.call_at(self.line.now_s() + max(0, self.attributes["delay"]) / 1e6, self._fire)

@@ -4,7 +4,10 @@ Stages are plain callbacks on the event loop's timers, not tasks: a toxic can th
 a live connection in one step, with every byte it held handed on in order, and a unit test can drive it
 with a clock of its own. A stage is one file in this package; subclassing with a `type` registers it.
 
-A stage that holds more than its room stops the link's source, as Toxiproxy's full channels do.
+A stage that holds more than its room stops the link's source, as Toxiproxy's full channels do. All stages
+of a server share one more bound, `Held`: past it each makes do with the room of a small one.
+
+A stage keeps account of what it did (`strike`), because "did it bite" is asked of every connection.
 """
 
 from __future__ import annotations
@@ -16,9 +19,13 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 _KINDS: dict[str, type[Stage]] = {}
+_SMALL_ROOM_BYTES = 64 * 1024
+
+Attributes = Mapping[str, Any]
+"""Whole numbers in Toxiproxy's units; names, where a toxic has a choice. Checked before they get here."""
 
 
 @dataclass(slots=True)
@@ -27,6 +34,20 @@ class Chunk:
 
     data: bytes
     at_s: float
+    held_s: float = 0.0
+    """When the stage that holds it took it."""
+
+
+@dataclass(slots=True)
+class Held:
+    """What all stages of a server hold together, and what they may."""
+
+    most_bytes: int = 512 * 1024 * 1024
+    bytes: int = 0
+
+    def room_bytes(self, asked: int) -> int:
+        """How much a stage may hold now that would like `asked`."""
+        return asked if self.bytes <= self.most_bytes else min(asked, _SMALL_ROOM_BYTES)
 
 
 class Timer(Protocol):
@@ -45,6 +66,7 @@ class Line(Protocol):
     """What a stage may ask of the link it sits on."""
 
     rng: random.Random
+    held: Held
 
     def now_s(self) -> float:
         """The event loop's time."""
@@ -69,14 +91,26 @@ class Stage(ABC):
     """One toxic on one direction of one connection."""
 
     type: ClassVar[str] = ""
-    defaults: ClassVar[Mapping[str, int]] = {}
+    defaults: ClassVar[Attributes] = {}
     """Every attribute of the toxic with its default, in the order that the API lists them."""
-    room_bytes: ClassVar[int] = 64 * 1024
+    room_bytes: ClassVar[int] = _SMALL_ROOM_BYTES
     closes_when_removed: ClassVar[bool] = False
 
-    __slots__ = ("attributes", "held_bytes", "line", "name", "next", "queue", "timer")
+    __slots__ = (
+        "attributes",
+        "delay_s",
+        "first_s",
+        "held_bytes",
+        "last_s",
+        "line",
+        "name",
+        "next",
+        "queue",
+        "struck_bytes",
+        "timer",
+    )
 
-    def __init__(self, name: str, attributes: Mapping[str, int], line: Line) -> None:
+    def __init__(self, name: str, attributes: Attributes, line: Line) -> None:
         self.name = name
         self.attributes = attributes
         self.line = line
@@ -84,13 +118,17 @@ class Stage(ABC):
         self.queue: deque[Chunk] = deque()
         self.held_bytes = 0
         self.timer: Timer | None = None
+        self.first_s: float | None = None
+        self.last_s = 0.0
+        self.delay_s = 0.0
+        self.struck_bytes = 0
 
     def __init_subclass__(cls) -> None:
         if cls.type:
             _KINDS[cls.type] = cls
 
     @classmethod
-    def refuse(cls, attributes: Mapping[str, int]) -> str | None:  # noqa: ARG003 - most take any
+    def refuse(cls, attributes: Attributes) -> str | None:  # noqa: ARG003 - most take any
         """Why these attributes cannot be; `None` when they can."""
         return None
 
@@ -101,7 +139,22 @@ class Stage(ABC):
     def feed(self, chunk: Chunk) -> None:
         """Take a chunk and hand it on, now, later, changed or never."""
 
-    def configure(self, attributes: Mapping[str, int]) -> None:
+    @property
+    def note(self) -> str:
+        """What there is to say of what it did, beside bytes and delay."""
+        return ""
+
+    def strike(self, size: int, delay_s: float = 0.0) -> None:
+        """Account for something done to `size` bytes, which began `delay_s` ago."""
+        now_s = self.line.now_s()
+        if self.first_s is None:
+            self.first_s = now_s - delay_s
+        self.last_s = now_s
+        self.struck_bytes += size
+        if delay_s > self.delay_s:
+            self.delay_s = delay_s
+
+    def configure(self, attributes: Attributes) -> None:
         """Other attributes from now on: the chunk in hand goes on at once, those behind it start anew."""
         waiting = self.take_all()
         self.attributes = attributes
@@ -121,21 +174,23 @@ class Stage(ABC):
 
     def hold(self, chunk: Chunk) -> None:
         """Keep a chunk for later."""
+        chunk.held_s = self.line.now_s()
         self.queue.append(chunk)
-        self.held_bytes += len(chunk.data)
-        if self.held_bytes > self.room_bytes:
+        self._count(len(chunk.data))
+        if self.held_bytes > self.line.held.room_bytes(self.room_bytes):
             self.line.stop(self)
 
     def release(self, size: int | None = None) -> Chunk:
         """The oldest chunk, or its first `size` bytes."""
         head = self.queue[0]
         if size is not None and size < len(head.data):
-            self.queue[0] = Chunk(head.data[size:], head.at_s)
-            head = Chunk(head.data[:size], head.at_s)
+            self.queue[0] = Chunk(head.data[size:], head.at_s, head.held_s)
+            head = Chunk(head.data[:size], head.at_s, head.held_s)
         else:
             self.queue.popleft()
-        self.held_bytes -= len(head.data)
-        if self.held_bytes <= self.room_bytes // 2:
+        self._count(-len(head.data))
+        self.strike(len(head.data), self.line.now_s() - head.held_s)
+        if self.held_bytes <= self.line.held.room_bytes(self.room_bytes) // 2:
             self.line.go(self)
         return head
 
@@ -148,9 +203,16 @@ class Stage(ABC):
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
-        taken, self.queue, self.held_bytes = self.queue, deque(), 0
+        taken, self.queue = self.queue, deque()
+        self._count(-self.held_bytes)
+        for chunk in taken:
+            self.strike(len(chunk.data), self.line.now_s() - chunk.held_s)
         self.line.go(self)
         return taken
+
+    def _count(self, size: int) -> None:
+        self.held_bytes += size
+        self.line.held.bytes += size
 
 
 class _Nowhere:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chaos.proxy.bodies import BadBodyError, Field, Fraction, decode, read_integers, read_object
+from chaos.proxy.bodies import BadBodyError, Field, Fraction, decode, read_attributes, read_object
 
 FIELDS = (Field("name", str, ""), Field("enabled", bool, True), Field("toxicity", float, 1.0))
 
@@ -57,7 +57,7 @@ def test_numbers_keep_their_spelling() -> None:
     with pytest.raises(
         BadBodyError, match=r"number 1e3 into Go struct field X\.attributes\.rate of type int64"
     ):
-        read_integers(decode(b'{"rate":1e3}'), "X")
+        read_attributes(decode(b'{"rate":1e3}'), "X", {})
 
 
 def test_null_and_absent_members_take_the_default() -> None:
@@ -73,5 +73,5 @@ def test_null_and_absent_members_take_the_default() -> None:
 def test_integers_beyond_64_bits_are_refused(number: int) -> None:
     """An integer has to fit where Go would put it."""
     with pytest.raises(BadBodyError, match="int64"):
-        read_integers({"rate": number}, "BandwidthToxic")
-    assert read_integers({"rate": 2**63 - 1}, "BandwidthToxic") == {"rate": 2**63 - 1}
+        read_attributes({"rate": number}, "BandwidthToxic", {})
+    assert read_attributes({"rate": 2**63 - 1}, "BandwidthToxic", {"rate": 0}) == {"rate": 2**63 - 1}

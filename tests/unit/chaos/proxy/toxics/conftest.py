@@ -9,7 +9,7 @@ from itertools import count
 
 import pytest
 
-from chaos.proxy.toxics import Chunk, Stage
+from chaos.proxy.toxics import Chunk, Held, Stage
 
 
 class FakeTimer:
@@ -25,6 +25,7 @@ class FakeLine:
 
     def __init__(self) -> None:
         self.rng = random.Random(1)
+        self.held = Held()
         self.time_s = 100.0
         self.came: list[tuple[float, bytes]] = []
         self.closed_at_s: float | None = None

@@ -17,8 +17,8 @@ from chaos.proxy.toxics.timeout import Timeout
 
 
 def test_every_toxic_of_toxiproxy_is_there() -> None:
-    """The files of the package register themselves."""
-    expected = "bandwidth latency limit_data noop reset_peer slicer slow_close timeout"
+    """The files of the package register themselves, and beside Toxiproxy's there is one of our own."""
+    expected = "bandwidth latency latency_distribution limit_data noop reset_peer slicer slow_close timeout"
     assert sorted(stage_kinds()) == expected.split()
 
 
