@@ -11,7 +11,7 @@ RUN_FLAGS = $(if $(filter-out local,$(STACK)),--stack $(STACK)) $(if $(LLM),--ll
 SETUP_FOR_RUN = $(if $(filter local/vllm,$(STACK)/$(LLM)),vllm,setup)
 
 .DEFAULT_GOAL := help
-.PHONY: recall help setup setup-dev vllm test test-vllm test-all check format lock list doctor clean bench-service bench-embedder bench-vector-db bench-model-server calibration soak FORCE
+.PHONY: recall help setup setup-dev vllm test test-vllm test-all check format lock list doctor clean bench-service bench-embedder bench-vector-db bench-model-server bench-proxy calibration soak FORCE
 
 help: ## list what make can do
 	@echo "ragquake: does a RAG service survive a tenfold spike and a failing dependency?"
@@ -70,6 +70,9 @@ bench-vector-db: setup ## a million vectors behind HTTP at 50 searches/s, with r
 
 bench-model-server: setup ## streamed tokens/s per core of the simulator, beside mock servers from PyPI (ARGS='--quick')
 	$(BIN)/python -m bench.model_server $(ARGS)
+
+bench-proxy: setup ## the built-in proxy beside Toxiproxy: requests/s, MB/s, added p50/p99 (4 minutes; ARGS='--quick')
+	$(BIN)/python -m bench.proxy $(ARGS)
 
 calibration: vllm ## the simulator beside published H100 curves and beside real vLLM (3 minutes; ARGS='--out DIR')
 	$(BIN)/python -m bench.calibration $(ARGS)

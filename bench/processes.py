@@ -82,7 +82,7 @@ class Processes:
     """Starts processes, and ends all of them when the block ends."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
         self._running: list[Running] = []
 
     def start(
@@ -95,16 +95,27 @@ class Processes:
         checkout: Path = ROOT,
     ) -> Running:
         """`python ARGUMENTS` in a checkout; `bench` is always this one, so that peers are measured alike."""
-        inherited = {key: value for key, value in os.environ.items() if not key.startswith(("RAG_", "OTEL_"))}
         paths = {"PYTHONPATH": f"{checkout}{os.pathsep}{ROOT}"}
-        log = self._folder / f"{name.replace(' ', '-')}-{port}.log"
+        command = [sys.executable, *arguments]
+        return self.program(
+            name, command, port=port, environment=paths | dict(environment or {}), at=checkout
+        )
+
+    def program(
+        self,
+        name: str,
+        command: Sequence[str | Path],
+        *,
+        port: int,
+        environment: Mapping[str, str] | None = None,
+        at: Path = ROOT,
+    ) -> Running:
+        """Any command, in a folder."""
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith(("RAG_", "OTEL_"))}
+        log = self.folder / f"{name.replace(' ', '-')}-{port}.log"
         with log.open("wb") as out:
             process = subprocess.Popen(
-                [sys.executable, *arguments],
-                env=inherited | paths | dict(environment or {}),
-                cwd=checkout,
-                stdout=out,
-                stderr=subprocess.STDOUT,
+                command, env=inherited | dict(environment or {}), cwd=at, stdout=out, stderr=subprocess.STDOUT
             )
         running = Running(name, process, port, log)
         self._running.append(running)

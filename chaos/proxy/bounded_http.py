@@ -2,7 +2,8 @@
 
 uvicorn waits for the rest of a request for ever and takes headers of any size. Go's server, as Toxiproxy
 sets it up, gives a request 15 s to come in whole and its headers 1 MiB; what it answers then was measured
-on 2.12.0: half a header gets 400, half a body 503 without a body, too long a header 431, silence nothing.
+on 2.12.0: half a request line gets 400, half a body 503 without a body, too long a header 431, silence and
+half a header nothing.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 REQUEST_LIMIT_S = 15.0
 HEADER_LIMIT_BYTES = 1024 * 1024 + 4096
+_LINE_BYTES = 4096
 
 
 class BoundedHttp(HttpToolsProtocol):
@@ -23,6 +25,7 @@ class BoundedHttp(HttpToolsProtocol):
         super().__init__(*arguments, **options)
         self._limit: asyncio.TimerHandle | None = None
         self._header_bytes = 0
+        self._line = b""
         self._in_header = True
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -36,6 +39,8 @@ class BoundedHttp(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._in_header:
             self._header_bytes += len(data)
+            if len(self._line) < _LINE_BYTES:
+                self._line += data[:_LINE_BYTES]
         super().data_received(data)
         if self._in_header and self._header_bytes > HEADER_LIMIT_BYTES:
             self._refuse("431 Request Header Fields Too Large", "431 Request Header Fields Too Large")
@@ -50,7 +55,7 @@ class BoundedHttp(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
-        self._in_header, self._header_bytes = True, 0
+        self._in_header, self._header_bytes, self._line = True, 0, b""
         self._end_limit()
         super().on_message_complete()
 
@@ -69,7 +74,7 @@ class BoundedHttp(HttpToolsProtocol):
         self._limit = None
         if not self._in_header:
             self._refuse("503 Service Unavailable", "")
-        elif self._header_bytes:
+        elif self._line and b" HTTP/" not in self._line:
             self._refuse("400 Bad Request", "400 Bad Request")
         else:
             self.transport.close()

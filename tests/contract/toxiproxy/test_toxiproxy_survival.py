@@ -1,0 +1,177 @@
+"""What kills, wedges or blinds Toxiproxy, on a server of its own for each case, and what does not the other.
+
+These are the deviations that the built-in proxy is there for: each is shown on both sides.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import requests
+
+pytestmark = pytest.mark.slow
+
+Connect = Callable[..., Any]
+Start = Callable[[Callable[[socket.socket], None]], str]
+
+DEADLY = [
+    ("slicer", {}),
+    ("slicer", {"average_size": 10, "size_variation": 1000}),
+    ("slicer", {"average_size": -5, "size_variation": 0}),
+    ("bandwidth", {"rate": -1}),
+    ("bandwidth", {"rate": 10**17}),
+    ("latency", {"latency": 1, "jitter": 2**62}),
+]
+
+
+def sending(data: bytes) -> Callable[[socket.socket], None]:
+    def serve(connection: socket.socket) -> None:
+        connection.sendall(data)
+        connection.recv(1)
+
+    return serve
+
+
+def died(process: subprocess.Popen[bytes]) -> bool:
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(10)
+        return True
+    return False
+
+
+@pytest.mark.parametrize(("toxic", "attributes"), DEADLY, ids=lambda each: str(each).replace(" ", ""))
+def test_documented_deviation_values_that_kill(
+    start_server: Any, kind: str, upstream: Start, toxic: str, attributes: dict[str, int]
+) -> None:
+    """One connection through such a toxic ends Toxiproxy; the built-in proxy refuses it or bears it."""
+    server = start_server(kind)
+    address = server.proxy(upstream(sending(b"x" * 300_000)))
+    body = {"type": toxic, "attributes": attributes}
+    added = server.ask("POST", "/proxies/p/toxics", body)
+    bears = attributes.get("rate") == 10**17 or toxic == "latency"
+    assert added.status_code == (400 if server.is_builtin and not bears else 200)
+    with socket.create_connection(address) as client, contextlib.suppress(OSError):
+        client.settimeout(1)
+        while client.recv(65536):
+            pass
+    if server.is_builtin:
+        assert server.ask("GET", "/version").status_code == 200
+    else:
+        assert died(server.process)
+
+
+@pytest.fixture
+def stuck(server: Any, upstream: Start) -> Iterator[socket.socket]:
+    """A client that does not read, on a proxy with a latency, until everything between is full."""
+
+    def serve(connection: socket.socket) -> None:
+        while True:
+            connection.sendall(b"x" * 65536)
+
+    address = server.proxy(upstream(serve), "stuck")
+    server.proxy("127.0.0.1:9", "other")
+    server.toxic("latency", proxy="stuck", latency=20)
+    with socket.create_connection(address) as client:
+        time.sleep(0.5)
+        yield client
+        server.ask("DELETE", "/proxies/stuck")
+
+
+def hangs(server: Any, method: str, path: str, body: Any = None) -> bool:
+    """Whether the call is not answered within a second and a half."""
+    try:
+        return bool(server.ask(method, path, body, timeout=1.5).status_code == 503)
+    except requests.Timeout:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/proxies/stuck/toxics", {"type": "noop"}),
+        ("POST", "/proxies/stuck/toxics/latency_downstream", {"attributes": {"latency": 30}}),
+        ("DELETE", "/proxies/stuck/toxics/latency_downstream", None),
+        ("POST", "/reset", None),
+    ],
+    ids=["add", "update", "remove", "reset"],
+)
+def test_documented_deviation_a_client_that_does_not_read(
+    server: Any, stuck: socket.socket, method: str, path: str, body: Any
+) -> None:
+    """It holds up calls about toxics in Toxiproxy, the list as well; DELETE of the proxy frees it at once."""
+    assert hangs(server, method, path, body) != server.is_builtin
+    assert hangs(server, "GET", "/proxies") != server.is_builtin
+    assert hangs(server, "GET", "/proxies/stuck") != server.is_builtin
+    started_s = time.perf_counter()
+    assert server.ask("DELETE", "/proxies/stuck").status_code == 204
+    assert time.perf_counter() - started_s < 2
+    assert sorted(server.ask("GET", "/proxies").json()) == ["other"]
+    stuck.close()
+
+
+def test_disabling_first_is_safe(server: Any, stuck: socket.socket) -> None:  # noqa: ARG001
+    """Disable, remove the toxic, enable: on both servers each is done at once."""
+    started_s = time.perf_counter()
+    assert server.ask("POST", "/proxies/stuck", {"enabled": False}).status_code == 200
+    server.untoxic("latency_downstream", "stuck")
+    assert server.ask("POST", "/proxies/stuck", {"enabled": True}).status_code == 200
+    assert time.perf_counter() - started_s < 2
+
+
+def test_documented_deviation_the_seed(start_server: Any, kind: str, echo: str, connect: Connect) -> None:
+    """`-seed` makes chance repeat in the built-in proxy; in Toxiproxy it has done nothing since 2.9.0."""
+
+    def struck() -> list[bool]:
+        flag = "--seed" if kind == "builtin" else "-seed"
+        server = start_server(kind, flag, "7")
+        address = server.proxy(echo)
+        server.toxic("limit_data", toxicity=0.5, bytes=0)
+        found = []
+        for _ in range(40):
+            client = connect(address)
+            client.sendall(b"x")
+            found.append(client.recv(1) == b"")
+        return found
+
+    first, second = struck(), struck()
+    assert {True, False} == set(first)
+    assert (first == second) == (kind == "builtin")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="how a full backlog treats a SYN is Linux's own")
+def test_documented_deviation_an_upstream_that_does_not_accept(server: Any, connect: Connect) -> None:
+    """Toxiproxy dials one client after the other, so one that waits holds up the next; not so the other."""
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(0)
+    full = [socket.socket() for _ in range(3)]
+    for each in full:
+        each.setblocking(False)
+        each.connect_ex(listener.getsockname())
+    time.sleep(0.1)
+    address = server.proxy("{}:{}".format(*listener.getsockname()))
+    first = connect(address)  # its dial meets a full backlog: the next SYN goes out after a second
+    time.sleep(0.2)
+    for each in full:
+        each.close()
+    listener.settimeout(0.1)
+    with contextlib.suppress(TimeoutError):
+        while True:
+            listener.accept()[0].close()
+    started_s = time.perf_counter()
+    second = connect(address)
+    listener.settimeout(10)
+    accepted, _ = listener.accept()
+    took_s = time.perf_counter() - started_s
+    accepted.close()
+    listener.close()
+    assert took_s < 0.4 if server.is_builtin else took_s >= 0.4
+    first.close()
+    second.close()
