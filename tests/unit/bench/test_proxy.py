@@ -34,7 +34,7 @@ def figures(rate_ratio: float = 1.0, added_ratio: float = 1.0, trustworthy: bool
 
 @pytest.mark.parametrize(
     ("rate_ratio", "added_ratio", "code"),
-    [(1.0, 1.0, 0), (0.5, 2.0, 0), (0.49, 1.0, 1), (1.0, 2.1, 1)],
+    [(1.0, 1.0, 0), (0.51, 1.99, 0), (0.49, 1.0, 1), (1.0, 2.1, 1)],
     ids=["the same", "just within", "too slow", "too late"],
 )
 def test_the_exit_code_says_whether_the_aim_is_reached(
@@ -67,7 +67,7 @@ def test_where_the_client_was_the_limit_cpu_time_decides() -> None:
 def test_who_was_the_limit(
     proxy_cpu_s: float, client_cpu_s: float, upstream_cpu_s: float, trustworthy: bool
 ) -> None:
-    """Client and upstream share a core here; used up, they were the limit, unless the proxy was at its own."""
+    """Client and upstream share a core; used up, they were the limit, unless the proxy was at its own."""
     seen = Seen(replace(COUNTED, cpu_s=client_cpu_s), proxy_cpu_s, upstream_cpu_s, 1)
     assert seen.trustworthy == trustworthy
 
