@@ -3,7 +3,9 @@
 A runner that is killed with SIGKILL runs no `finally`. The warden holds the read end of a pipe whose
 write end only the runner has: the kernel closes it however the runner ends, within the same instant and
 without polling. As a second opinion it looks at the runner's pid and creation time. A runner that ended
-well writes "done" first; without that word, the warden undoes the faults and stops the stack.
+well writes "done" first; without that word, the warden undoes the faults and stops the stack. So it does when
+the runner has been suspended (Ctrl-Z, SIGSTOP) for as long as a lease lasts: a run that stands still watches
+over nothing, and a paused or killed part has no lease of its own.
 
 The runner waits until its warden says that it is at its post, so no fault ever goes in unguarded. The
 warden ignores Ctrl-C and hang-ups, because a terminal sends those to everybody at once. When runner and
@@ -32,6 +34,8 @@ AT_ITS_POST = b"at its post\n"
 START_TIMEOUT_S = 30.0
 """It imports the rollback first, a second at most on a machine that is not swapping."""
 LOOK_EVERY_S = 0.5
+SUSPENDED_FOR_S = 10.0
+"""As long as a lease on the fault proxy: what it holds is gone by then, and so should the rest be."""
 DONE_WAIT_S = 5.0
 """After "done" the warden has nothing left to do but to exit; longer than that, it is stuck."""
 
@@ -102,9 +106,15 @@ def _wait_for_post(warden: Warden) -> None:
         )
 
 
-def watch(pipe: int, runner: ProcessIdentity, look_every_s: float = LOOK_EVERY_S) -> bool:
-    """Wait until the runner says "done" (true) or is gone without a word (false)."""
+def watch(
+    pipe: int,
+    runner: ProcessIdentity,
+    look_every_s: float = LOOK_EVERY_S,
+    suspended_for_s: float = SUSPENDED_FOR_S,
+) -> bool:
+    """Wait until the runner says "done" (true), is gone without a word or stands still for long (false)."""
     heard = b""
+    suspended_s = 0.0
     while True:
         if select.select([pipe], [], [], look_every_s)[0]:
             read = os.read(pipe, 64)
@@ -115,6 +125,10 @@ def watch(pipe: int, runner: ProcessIdentity, look_every_s: float = LOOK_EVERY_S
                 return False
         elif not runner.alive:
             return False
+        else:
+            suspended_s = suspended_s + look_every_s if runner.suspended else 0.0
+            if suspended_s > suspended_for_s:
+                return False
 
 
 def main(

@@ -14,7 +14,6 @@ from chaos.clock import Clock
 from chaos.processes.errors import ProcessFaultError
 from chaos.stack.process import ProcessIdentity, family, stop_processes
 
-STOPPED = (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
 WITHIN_S = 2.0
 """A process in the middle of a disk read takes the signal after it; longer than that, something is wrong."""
 POLL_S = 0.01
@@ -36,7 +35,7 @@ def freeze(identity: ProcessIdentity, clock: Clock) -> tuple[ProcessIdentity, ..
         everyone = members(identity)
         if not everyone:
             raise ProcessFaultError(f"process {identity.pid} ended while it was being stopped")
-        moving = [one for one in everyone if one not in frozen([one])]
+        moving = [one for one in everyone if not one.suspended]
         if not moving:
             return everyone
         if clock.monotonic_s() > until_s:
@@ -49,7 +48,7 @@ def freeze(identity: ProcessIdentity, clock: Clock) -> tuple[ProcessIdentity, ..
 
 def thaw(identities: Iterable[ProcessIdentity]) -> int:
     """SIGCONT to those processes, and their descendants, that stand still; returns how many stood."""
-    standing = {each for one in identities for each in (one, *members(one)) if frozen([each])}
+    standing = {each for one in identities for each in (one, *members(one)) if each.suspended}
     for one in standing:
         send(one, psutil.Process.resume, "resume")
     return len(standing)
@@ -57,15 +56,7 @@ def thaw(identities: Iterable[ProcessIdentity]) -> int:
 
 def frozen(identities: Iterable[ProcessIdentity]) -> tuple[ProcessIdentity, ...]:
     """Those of the processes that stand still, as the kernel says."""
-    found = []
-    for one in identities:
-        process = one.process()
-        try:
-            if process is not None and process.status() in STOPPED:
-                found.append(one)
-        except psutil.Error:
-            continue
-    return tuple(found)
+    return tuple(one for one in identities if one.suspended)
 
 
 def end(identities: Iterable[ProcessIdentity], grace_s: float) -> int:

@@ -22,6 +22,7 @@ import psutil
 CREATED_TOLERANCE_S = 2.0
 MARK = "RAGQUAKE_STACK"
 """Environment variable of every child: the absolute path of its stack.json."""
+STANDING = (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
 POLL_S = 0.02
 KILL_WAIT_S = 2.0
 """How long the kernel may take to bury a process after SIGKILL."""
@@ -55,6 +56,15 @@ class ProcessIdentity:
     @property
     def alive(self) -> bool:
         return self.process() is not None
+
+    @property
+    def suspended(self) -> bool:
+        """Whether it stands still: SIGSTOP, Ctrl-Z, or a debugger that holds it."""
+        process = self.process()
+        try:
+            return process is not None and process.status() in STANDING
+        except psutil.Error:
+            return False
 
 
 def family(processes: Iterable[psutil.Process]) -> list[psutil.Process]:

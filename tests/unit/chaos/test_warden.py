@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import select
+
+import pytest
 
 from chaos.stack.process import ProcessIdentity
 from chaos.warden import DONE, watch
@@ -35,3 +38,18 @@ def test_a_runner_that_is_gone_is_noticed_though_the_pipe_stays_open() -> None:
     assert watch(read, ProcessIdentity(ME.pid, ME.created_s - 60), look_every_s=0.0) is False
     os.close(read)
     os.close(write)
+
+
+def test_a_runner_that_stands_still_for_as_long_as_a_lease_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody watches over the faults of a suspended run; one that goes on in time is left alone."""
+    looks: list[bool] = []
+    stands = iter([*[True] * 3, False, *[True] * 4])
+
+    def look(_self: ProcessIdentity) -> bool:
+        looks.append(next(stands))
+        return looks[-1]
+
+    monkeypatch.setattr(ProcessIdentity, "suspended", property(look))
+    monkeypatch.setattr(select, "select", lambda *_: ([], [], []))
+    assert watch(0, ME, look_every_s=1.0, suspended_for_s=3.0) is False
+    assert looks == [True, True, True, False, True, True, True, True]
