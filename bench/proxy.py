@@ -210,8 +210,8 @@ def print_figures(console: Console, figures: Sequence[Figure], used: str) -> Non
     console.print(
         f"{used}; load average of the machine {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores. A proxy "
         "has one core. Untrustworthy: client or upstream used up what they may run on while the proxy did "
-        "not; then requests for each second of the proxy's CPU time are compared. What is added is over direct "
-        "and over the toxic's own time."
+        "not; then requests for each second of the proxy's CPU time are compared. What is added is over "
+        "direct and the toxic's own time."
     )
 
 
