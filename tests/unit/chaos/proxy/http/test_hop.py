@@ -1,0 +1,569 @@
+"""The hop between raw sockets: what passes is what came, and each way of ending reaches the other side."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import struct
+from asyncio import StreamReader, StreamWriter
+from typing import Any
+
+import pytest
+
+GET = b"GET /x?q=1 HTTP/1.1\r\nHost: h\r\n\r\n"
+OK = b"HTTP/1.1 200 Fine\r\nX-Spelling: Kept\r\ncontent-length: 2\r\n\r\nhi"
+
+
+async def head_of(reader: StreamReader) -> bytes:
+    return await reader.readuntil(b"\r\n\r\n")
+
+
+def answers(*said: bytes, seen: list[bytes] | None = None) -> Any:
+    """An upstream that gives these answers, one for each request without a body, and then waits."""
+
+    async def serve(reader: StreamReader, writer: StreamWriter) -> None:
+        for answer in said:
+            head = await head_of(reader)
+            if seen is not None:
+                seen.append(head)
+            writer.write(answer)
+        await reader.read()
+
+    return serve
+
+
+def body_of(answer: bytes) -> dict[str, Any]:
+    return dict(json.loads(answer.partition(b"\r\n\r\n")[2]))
+
+
+def test_what_no_fault_touches_passes_as_it_came(with_bench: Any) -> None:
+    """Request and answer arrive with every byte that they had, spelling of headers and reason included."""
+
+    async def work(bench: Any) -> None:
+        seen: list[bytes] = []
+        client = await bench.client(await bench.upstream(answers(OK, seen=seen)))
+        asked = b"GET /x?q=1 HTTP/1.1\r\nHost: h\r\nX-odd-CASE: a  b\r\n\r\n"
+        client.send(asked)
+        assert await client.until(b"hi") == OK
+        assert seen == [asked]
+
+    with_bench(work)
+
+
+def test_a_connection_is_kept_alive_on_both_sides(with_bench: Any) -> None:
+    """Many requests of a client go over one upstream connection; pipelined ones too, in order."""
+
+    async def work(bench: Any) -> None:
+        client = await bench.client(await bench.upstream(answers(OK, OK, OK)))
+        client.send(GET)
+        await client.until(b"hi")
+        client.send(GET + GET)
+        await client.until(b"hi" + OK + OK)
+        assert bench.accepted == 1
+
+    with_bench(work)
+
+
+@pytest.mark.parametrize(
+    ("method", "answer"),
+    [
+        (b"HEAD", b"HTTP/1.1 200 OK\r\ncontent-length: 500\r\n\r\n"),
+        (b"HEAD", b"HTTP/1.1 200 OK\r\nx: y\r\n\r\n"),
+        (b"HEAD", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"),
+        (b"GET", b"HTTP/1.1 204 No Content\r\nx: y\r\n\r\n"),
+        (b"GET", b"HTTP/1.1 304 Not Modified\r\ncontent-length: 500\r\n\r\n"),
+    ],
+)
+@pytest.mark.parametrize("fault", [None, "malformed_json", "truncate"])
+def test_answers_without_a_body_stay_without(
+    with_bench: Any, method: bytes, answer: bytes, fault: str | None
+) -> None:
+    """HEAD, 204 and 304 have no body whatever their headers say, and the connection goes on after them."""
+
+    async def work(bench: Any) -> None:
+        if fault:
+            bench.fault(fault, **({"after_tokens": 0} if fault == "truncate" else {}))
+        client = await bench.client(await bench.upstream(answers(answer, answer)))
+        for turn in (1, 2):
+            client.send(method + b" / HTTP/1.1\r\nHost: h\r\n\r\n")
+            assert await client.until(answer * turn) == answer * turn
+
+    with_bench(work)
+
+
+def test_chunks_and_trailers_pass(with_bench: Any) -> None:
+    """A chunked answer stays chunked, with the trailers at its end."""
+
+    async def work(bench: Any) -> None:
+        chunked = (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\nX-T: 1\r\n\r\n"
+        )
+        client = await bench.client(await bench.upstream(answers(chunked)))
+        client.send(GET)
+        assert await client.until(b"X-T: 1\r\n\r\n") == chunked
+
+    with_bench(work)
+
+
+def test_an_answer_without_length_goes_on_to_its_close(with_bench: Any) -> None:
+    """What the upstream ends by closing arrives whole, in chunks for a client of HTTP/1.1."""
+
+    async def serve(reader: StreamReader, writer: StreamWriter) -> None:
+        await head_of(reader)
+        writer.write(b"HTTP/1.0 200 OK\r\n\r\nall of it")
+
+    async def work(bench: Any) -> None:
+        client = await bench.client(await bench.upstream(serve))
+        client.send(GET)
+        data = await client.until(b"0\r\n\r\n")
+        assert data.startswith(b"HTTP/1.1 200 OK\r\n") and b"all of it" in data
+
+    with_bench(work)
+
+
+def test_a_client_of_http_1_0_gets_its_answer_and_a_close(with_bench: Any) -> None:
+    """No chunks for HTTP/1.0, and a Host for the upstream, which needs one."""
+
+    async def work(bench: Any) -> None:
+        seen: list[bytes] = []
+        chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n"
+        upstream = await bench.upstream(answers(chunked, seen=seen))
+        client = await bench.client(upstream)
+        client.send(b"GET / HTTP/1.0\r\n\r\n")
+        assert (await client.rest()).endswith(b"\r\n\r\nab")
+        assert f"host: {upstream}".encode() in seen[0]
+
+    with_bench(work)
+
+
+def test_a_body_waits_for_100_continue(with_bench: Any) -> None:
+    """The upstream's 100 reaches the client before it sends its body, and the body then passes."""
+
+    async def serve(reader: StreamReader, writer: StreamWriter) -> None:
+        assert b"expect: 100-continue" in await head_of(reader)
+        writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        writer.write(OK.replace(b"hi", await reader.readexactly(2)))
+        await reader.read()
+
+    async def work(bench: Any) -> None:
+        client = await bench.client(await bench.upstream(serve))
+        client.send(b"POST / HTTP/1.1\r\nhost: h\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n")
+        assert await client.until(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        client.send(b"yo")
+        await client.until(b"\r\n\r\nyo")
+
+    with_bench(work)
+
+
+def test_an_answer_may_come_before_the_body_is_sent(with_bench: Any) -> None:
+    """An upstream that refuses a body in the middle is heard, and the connection is then closed."""
+
+    async def serve(reader: StreamReader, writer: StreamWriter) -> None:
+        await head_of(reader)
+        writer.write(b"HTTP/1.1 413 No\r\ncontent-length: 0\r\n\r\n")
+        await reader.read()
+
+    async def work(bench: Any) -> None:
+        client = await bench.client(await bench.upstream(serve))
+        client.send(b"POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 100\r\n\r\nsome")
+        assert (await client.rest()).startswith(b"HTTP/1.1 413 No")
+
+    with_bench(work)
+
+
+@pytest.mark.parametrize("stage", ["before the answer", "in mid-answer", "in a stall"])
+def test_a_client_that_hangs_up_ends_the_upstreams_work(with_bench: Any, stage: str) -> None:
+    """The upstream's connection is closed at once, whatever the hop is waiting for."""
+
+    async def serve(reader: StreamReader, writer: StreamWriter) -> None:
+        await head_of(reader)
+        if stage != "before the answer":
+            writer.write(
+                b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+            )
+            writer.write(b"e\r\ndata: [DONE]\n\n\r\n")
+        assert await reader.read() == b""
+        bench_gone.set()
+
+    bench_gone = asyncio.Event()
+
+    async def work(bench: Any) -> None:
+        if stage == "in a stall":
+            bench.fault("stall", after_tokens=0)
+        client = await bench.client(await bench.upstream(serve))
+        client.send(GET)
+        if stage != "before the answer":
+            await client.until(b"[DONE]" if stage == "in mid-answer" else b"\r\n\r\n")
+        while not bench.accepted:
+            await asyncio.sleep(0)
+        client.transport.close()
+        async with asyncio.timeout(1):
+            await bench_gone.wait()
+
+    with_bench(work)
+
+
+def test_an_upstream_that_closes_between_requests_closes_the_client(with_bench: Any) -> None:
+    """A server's idle timeout is the client's to see, so that its pool drops the connection."""
+
+    async def serve(reader: StreamReader, writer: StreamWriter) -> None:
+        await head_of(reader)
+        writer.write(OK)
+
+    async def work(bench: Any) -> None:
+        client = await bench.client(await bench.upstream(serve))
+        client.send(GET)
+        assert await client.rest() == OK
+
+    with_bench(work)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n",
+    ],
+)
+def test_an_upstream_that_closes_in_mid_answer_cuts_the_client_off(with_bench: Any, said: bytes) -> None:
+    """What came passes, nothing is made up, and then the connection is closed."""
+
+    async def serve(reader: StreamReader, writer: StreamWriter) -> None:
+        await head_of(reader)
+        writer.write(said)
+
+    async def work(bench: Any) -> None:
+        client = await bench.client(await bench.upstream(serve))
+        client.send(GET)
+        assert await client.rest() == said
+        assert not client.was_reset
+
+    with_bench(work)
+
+
+def test_an_upstreams_reset_is_the_clients(with_bench: Any) -> None:
+    """A connection that the upstream resets in mid-answer is reset for the client, after what came."""
+
+    async def work(bench: Any) -> None:
+        async def reset(reader: StreamReader, writer: StreamWriter) -> None:
+            await head_of(reader)
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf")
+            await asyncio.sleep(0.1)
+            sock = writer.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            writer.transport.abort()
+
+        client = await bench.client(await bench.upstream(reset))
+        client.send(GET)
+        assert (await client.rest()).endswith(b"half")
+        assert client.was_reset
+
+    with_bench(work)
+
+
+@pytest.mark.parametrize("upstream", ["127.0.0.1:1", "nonsense", "127.0.0.1:99999"])
+def test_an_upstream_out_of_reach_is_a_502_that_says_so(with_bench: Any, upstream: str) -> None:
+    """The answer is JSON, names the address, and the connection lives on."""
+
+    async def work(bench: Any) -> None:
+        client = await bench.client(upstream)
+        for _ in range(2):
+            client.data.clear()
+            client.send(b"POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 2\r\n\r\nyo")
+            answer = await client.until(b"}\n")
+            assert answer.startswith(b"HTTP/1.1 502 Bad Gateway\r\n")
+            assert upstream in body_of(answer)["error"]["message"]
+
+    with_bench(work)
+
+
+def test_dialling_has_a_limit(with_bench: Any, clock: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An upstream that takes no connection is a 502 after the dial timeout."""
+
+    async def work(bench: Any) -> None:
+        client = await bench.client("127.0.0.1:1")
+        loop = asyncio.get_running_loop()
+
+        async def never(*_: Any, **__: Any) -> Any:
+            await asyncio.Event().wait()
+
+        monkeypatch.setattr(loop, "create_connection", never)
+        start_s = clock()
+        client.send(GET)
+        assert "within 5 s" in body_of(await client.until(b"}\n"))["error"]["message"]
+        assert clock() - start_s == pytest.approx(5.0)
+
+    with_bench(work)
+
+
+@pytest.mark.parametrize(
+    ("asked", "status"),
+    [
+        (b"GET / HTTP/1.1\r\nhost: h\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n", 501),
+        (b"CONNECT h:1 HTTP/1.1\r\nhost: h\r\n\r\n", 501),
+        (b"nonsense\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nhost: h\r\nx: " + b"y" * 70_000, 431),
+        (b"POST / HTTP/1.1\r\nhost: h\r\ntransfer-encoding: gzip\r\n\r\n", 501),
+        (b"POST / HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\nxyz\r\n", 400),
+        (b"POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n", 400),
+    ],
+)
+def test_what_is_no_request_is_refused_and_the_connection_closed(
+    with_bench: Any, asked: bytes, status: int
+) -> None:
+    """A refusal is JSON with a reason; nothing hangs and nothing else happens to the hop."""
+
+    async def work(bench: Any) -> None:
+        client = await bench.client(await bench.upstream(answers(OK)))
+        client.send(asked)
+        answer = await client.rest()
+        assert answer.startswith(b"HTTP/1.1 %d " % status), answer
+        assert body_of(answer)["error"]["code"] == status
+
+    with_bench(work)
+
+
+@pytest.mark.parametrize("said", [b"220 smtp\r\n\r\n", b"HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n"])
+def test_an_answer_that_is_no_http_is_a_502(with_bench: Any, said: bytes) -> None:
+    """An upstream that speaks something else is named as such."""
+
+    async def work(bench: Any) -> None:
+        client = await bench.client(await bench.upstream(answers(said)))
+        client.send(GET)
+        answer = await client.until(b"}\n")
+        assert answer.startswith(b"HTTP/1.1 502 ") and b"is not HTTP/1.1" in answer
+
+    with_bench(work)
+
+
+def test_a_body_that_breaks_off_half_way_is_a_400(with_bench: Any) -> None:
+    """A broken chunk in the middle of an upload is refused, and the upstream's connection closed."""
+
+    async def serve(reader: StreamReader, writer: StreamWriter) -> None:  # noqa: ARG001
+        await reader.read()
+        gone.set()
+
+    gone = asyncio.Event()
+
+    async def work(bench: Any) -> None:
+        client = await bench.client(await bench.upstream(serve))
+        client.send(b"POST / HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n2\r\nab\r\n")
+        await asyncio.sleep(0.1)
+        client.send(b"nonsense\r\n")
+        assert (await client.rest()).startswith(b"HTTP/1.1 400 ")
+        await gone.wait()
+
+    with_bench(work)
+
+
+def test_a_slow_client_slows_the_upstream(with_bench: Any) -> None:
+    """Of an endless answer that nobody reads, only the buffers' worth is taken from the upstream."""
+
+    sent = 0
+
+    async def serve(reader: StreamReader, writer: StreamWriter) -> None:
+        nonlocal sent
+        await head_of(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000000\r\n\r\n")
+        while True:
+            writer.write(b"x" * 65536)
+            sent += 65536
+            await writer.drain()
+
+    async def work(bench: Any) -> None:
+        client = await bench.client(await bench.upstream(serve))
+        client.transport.pause_reading()
+        client.send(GET)
+        before = -1
+        while sent != before:
+            before = sent
+            await asyncio.sleep(0.5)
+        assert 0 < sent < 32 * 1024 * 1024
+
+    with_bench(work)
+
+
+def test_a_stopped_hop_drops_its_requests(with_bench: Any) -> None:
+    """`stop` ends what is under way on both sides."""
+
+    async def serve(reader: StreamReader, writer: StreamWriter) -> None:  # noqa: ARG001
+        await reader.read()
+        gone.set()
+
+    gone = asyncio.Event()
+
+    async def work(bench: Any) -> None:
+        client = await bench.client(await bench.upstream(serve))
+        client.send(GET)
+        while not bench.accepted:
+            await asyncio.sleep(0)
+        bench.hop.stop()
+        assert await client.rest() == b""
+        await gone.wait()
+
+    with_bench(work)
+
+
+def test_a_record_says_what_was_done_to_which_request(with_bench: Any) -> None:
+    """A struck request is one record, with its place, status and trace; a spared one is none."""
+
+    async def work(bench: Any) -> None:
+        bench.fault("http_error", status=429, retry_after_s=1.5, path="/v1/*")
+        client = await bench.client(await bench.upstream(answers(OK)))
+        client.send(GET)
+        await client.until(b"hi")
+        trace = b"traceparent: 00-0123456789abcdef0123456789abcdef-0123456789abcdef-01\r\n"
+        client.send(b"GET /v1/a?b HTTP/1.1\r\nhost: h\r\n" + trace + b"\r\n")
+        assert b"retry-after: 2\r\n" in await client.until(b"}}")
+        (record,) = bench.evidence.after(0, 10).records
+        assert (record.proxy, record.connection, record.request) == ("p", 7, 2)
+        assert (record.method, record.path, record.status) == ("GET", "/v1/a", 429)
+        assert record.trace_id == "0123456789abcdef0123456789abcdef"
+        assert [(strike.name, strike.note) for strike in record.faults] == [("http_error", "HTTP 429")]
+
+    with_bench(work)
+
+
+def test_an_own_answer_waits_for_the_body_and_keeps_the_connection(with_bench: Any) -> None:
+    """A client that sends a body reads the error after it, and can ask again; the upstream is not asked."""
+
+    async def work(bench: Any) -> None:
+        bench.fault("http_error", status=500, body="no", count=1)
+        client = await bench.client(await bench.upstream(answers(OK)))
+        client.send(b"POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 4\r\n\r\nab")
+        await asyncio.sleep(0.1)
+        assert not client.data
+        client.send(b"cd")
+        await client.until(b"\r\n\r\nno")
+        assert bench.accepted == 0
+        client.send(GET)
+        await client.until(b"hi")
+
+    with_bench(work)
+
+
+def test_an_own_answer_does_not_ask_for_a_body_that_waits(with_bench: Any) -> None:
+    """Whoever waits for 100 Continue is told at once, and that the connection closes."""
+
+    async def work(bench: Any) -> None:
+        bench.fault("http_error", status=500)
+        client = await bench.client("127.0.0.1:1")
+        client.send(b"POST / HTTP/1.1\r\nhost: h\r\nexpect: 100-continue\r\ncontent-length: 4\r\n\r\n")
+        answer = await client.rest()
+        assert answer.startswith(b"HTTP/1.1 500 ") and b"connection: close" in answer.lower()
+
+    with_bench(work)
+
+
+def test_a_changed_request_is_framed_anew(with_bench: Any) -> None:
+    """The upstream gets the changed body with its own length, also from a chunked request that waited."""
+
+    got: list[bytes] = []
+
+    async def serve(reader: StreamReader, writer: StreamWriter) -> None:
+        head = await head_of(reader)
+        got.append(head + await reader.readexactly(int(head.partition(b"ength: ")[2].split(b"\r")[0])))
+        writer.write(OK)
+        await reader.read()
+
+    async def work(bench: Any) -> None:
+        bench.fault("wrong_dimension")
+        client = await bench.client(await bench.upstream(serve))
+        client.send(
+            b"POST / HTTP/1.1\r\nhost: h\r\nexpect: 100-continue\r\ntransfer-encoding: chunked\r\n\r\n"
+        )
+        await client.until(b"100 \r\n\r\n")
+        body = b'{"vectors":[[1,2,3,4]],"k":5}'
+        client.send(b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body))
+        await client.until(b"hi")
+        head, _, body = got[0].partition(b"\r\n\r\n")
+        assert json.loads(body) == {"vectors": [[1, 2]], "k": 5}
+        assert b"chunked" not in head and b"expect" not in head
+
+    with_bench(work)
+
+
+def test_a_body_too_long_for_a_fault_passes_unchanged(with_bench: Any) -> None:
+    """Beyond 8 MiB, request and answer stream through as they are, and no fault claims to have struck."""
+
+    async def serve(reader: StreamReader, writer: StreamWriter) -> None:
+        await head_of(reader)
+        body = await reader.readexactly(size)
+        writer.write(
+            b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % size
+        )
+        writer.write(body)
+        await reader.read()
+
+    size = 9 * 1024 * 1024
+
+    async def work(bench: Any) -> None:
+        bench.fault("wrong_dimension")
+        bench.fault("malformed_json")
+        client = await bench.client(await bench.upstream(serve))
+        body = b"[" + b"1," * ((size - 2) // 2) + b"1]"[-(size % 2 + 1) :]
+        body = body.ljust(size, b" ")
+        client.send(b"POST / HTTP/1.1\r\nhost: h\r\ncontent-length: %d\r\n\r\n" % size + body)
+        while len(client.data) < size:
+            await asyncio.sleep(0.01)
+        assert bytes(client.data).partition(b"\r\n\r\n")[2] == body
+        assert bench.evidence.after(0, 10).records == ()
+
+    with_bench(work)
+
+
+def test_a_truncated_stream_frees_the_upstream_and_keeps_the_client(with_bench: Any) -> None:
+    """The body ends well, the upstream is let go at once, and the client's next request gets a new one."""
+
+    async def serve(reader: StreamReader, writer: StreamWriter) -> None:
+        await head_of(reader)
+        writer.write(
+            b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+        )
+        event = b'data: {"choices":[{"delta":{"content":"a"}}]}\n\n'
+        for _ in range(3):
+            writer.write(b"%x\r\n%s\r\n" % (len(event), event))
+        assert await reader.read() == b""
+        gone.set()
+
+    gone = asyncio.Event()
+
+    async def work(bench: Any) -> None:
+        bench.fault("truncate", after_tokens=2)
+        client = await bench.client(await bench.upstream(serve))
+        client.send(GET)
+        data = await client.until(b"0\r\n\r\n")
+        assert data.count(b"content") == 3  # the header's and two tokens'
+        await gone.wait()
+        client.send(GET)
+        await client.until(data + data)
+        assert bench.accepted == 2
+
+    with_bench(work)
+
+
+@pytest.mark.parametrize("how", ["close", "reset"])
+def test_a_cut_stream_ends_without_its_end(with_bench: Any, how: str) -> None:
+    """After the tokens the connection is closed or reset; HTTP's end of the body does not come."""
+
+    async def serve(reader: StreamReader, writer: StreamWriter) -> None:
+        await head_of(reader)
+        writer.write(
+            b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+        )
+        event = b'data: {"choices":[{"delta":{"content":"a"}}]}\n\n'
+        writer.write(b"%x\r\n%s\r\n" % (len(event) * 3, event * 3))
+        await reader.read()
+
+    async def work(bench: Any) -> None:
+        bench.fault("cut", after_tokens=2, how=how)
+        client = await bench.client(await bench.upstream(serve))
+        client.send(GET)
+        data = await client.rest()
+        assert data.count(b"choices") == 2 and not data.endswith(b"0\r\n\r\n")
+        assert client.was_reset is (how == "reset")
+
+    with_bench(work)
