@@ -17,11 +17,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import requests
-from toxiproxy.api import APIConsumer
+from toxiproxy.api import APIConsumer, validate_response
 from toxiproxy.exceptions import InvalidToxic, NotFound, ProxyExists
 from toxiproxy.proxy import Proxy as LibraryProxy
 from toxiproxy.toxic import Toxic as LibraryToxic
@@ -49,6 +49,16 @@ __all__ = [
 _STATUS_OF = {ProxyExists: 409, NotFound: 404, InvalidToxic: 400}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 _READY_POLL_S = 0.05
+USE_BUILTIN = "the built-in proxy can: RAGQUAKE_PROXY=builtin"
+
+
+class _Consumer(APIConsumer):  # type: ignore[misc]  # the library has no types
+    """The library's consumer with the method that it lacks."""
+
+    @classmethod
+    def put(cls, url: str, **options: Any) -> requests.Response:
+        answer = requests.put(f"http://{cls.host}:{cls.port}{url}", **options)
+        return cast(requests.Response, validate_response(answer))
 
 
 class Toxiproxy:
@@ -63,7 +73,7 @@ class Toxiproxy:
         self.api = api.rstrip("/")
         self.timeout_s = timeout_s
         host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-        self._consumer: Any = type("BoundConsumer", (APIConsumer,), {"host": host, "port": parts.port})
+        self._consumer: Any = type("BoundConsumer", (_Consumer,), {"host": host, "port": parts.port})
 
     def version(self) -> str:
         """The version it claims; a build by `go install` says `git`, the built-in proxy says `builtin`."""
@@ -89,16 +99,29 @@ class Toxiproxy:
         return _proxy(self._ask("get", _path(name)))
 
     def create_proxy(
-        self, name: str, listen: str, upstream: str, toxics: tuple[Toxic, ...] = (), enabled: bool = True
+        self,
+        name: str,
+        listen: str,
+        upstream: str,
+        toxics: tuple[Toxic, ...] = (),
+        enabled: bool = True,
+        *,
+        http: bool = False,
+        lease: str = "",
     ) -> ProxyState:
         """A new proxy, made disabled, given its toxics, then enabled: so no connection slips past a toxic.
 
-        Port 0 in `listen` comes back as the real port. A proxy that cannot listen is not left behind.
+        Port 0 in `listen` comes back as the real port. A proxy that cannot listen is not left behind. With
+        `http` it reads requests, with `lease` it goes when that ends: the built-in proxy alone can do so.
         """
         _path(name)
-        body = {"name": name, "listen": listen, "upstream": upstream, "enabled": False}
+        body: dict[str, Any] = {"name": name, "listen": listen, "upstream": upstream, "enabled": False}
+        body |= {key: value for key, value in (("http", http), ("lease", lease)) if value}
         created = _proxy(self._ask("post", "/proxies", body))
         try:
+            if (created.http, created.lease) != (http, lease):
+                asked = f"create proxy {name!r} with http={http}, lease={lease!r}"
+                raise FaultProxyError(asked, "it knows neither", advice=USE_BUILTIN)
             for toxic in toxics:
                 self.add_toxic(name, toxic)
             return self.set_enabled(name, True) if enabled else replace(created, toxics=toxics)
@@ -133,6 +156,7 @@ class Toxiproxy:
             "stream": toxic.stream,
             "toxicity": toxic.toxicity,
             "attributes": dict(toxic.attributes),
+            **({"lease": toxic.lease} if toxic.lease else {}),
         }
         self._ask("post", path, body)
         found = _toxic(self._ask("get", toxic_path))
@@ -154,7 +178,15 @@ class Toxiproxy:
         except ProxyHungError:
             self.delete_proxy(proxy)
             kept = tuple(other for other in before.toxics if other.name != toxic)
-            self.create_proxy(proxy, before.listen, before.upstream, kept, before.enabled)
+            self.create_proxy(
+                proxy,
+                before.listen,
+                before.upstream,
+                kept,
+                before.enabled,
+                http=before.http,
+                lease=before.lease,
+            )
 
     def reset(self) -> None:
         """Enable every proxy and remove every toxic, then read back that it is so."""
@@ -205,12 +237,14 @@ class Toxiproxy:
 def _proxy(raw: Mapping[str, Any]) -> ProxyState:
     known = LibraryProxy(**raw)
     toxics = tuple(_toxic(each) for each in raw.get("toxics") or ())
-    return ProxyState(known.name, known.listen, known.upstream, known.enabled, toxics)
+    http, lease = bool(raw.get("http")), str(raw.get("lease", ""))
+    return ProxyState(known.name, known.listen, known.upstream, known.enabled, toxics, http, lease)
 
 
 def _toxic(raw: Mapping[str, Any]) -> Toxic:
     known = LibraryToxic(**raw)
-    return Toxic(known.name, known.type, known.stream, known.toxicity, dict(known.attributes))
+    lease = str(raw.get("lease", ""))
+    return Toxic(known.name, known.type, known.stream, known.toxicity, dict(known.attributes), lease)
 
 
 def _difference(wanted: Toxic, found: Toxic) -> str:
@@ -219,6 +253,7 @@ def _difference(wanted: Toxic, found: Toxic) -> str:
         "type": (wanted.type, found.type),
         "stream": (wanted.stream, found.stream),
         "toxicity": (wanted.toxicity, round(found.toxicity, 6)),  # kept as float32 by Toxiproxy
+        "lease": (wanted.lease, found.lease),
     }
     for key, value in wanted.attributes.items():
         pairs[key] = (value, found.attributes.get(key, "nothing: it knows no such attribute"))
