@@ -35,7 +35,7 @@ class CpuHog(ProcessFault):
     kind: Literal["cpu_hog"] = "cpu_hog"
     workers: int = Field(1, ge=1, le=64, strict=True, description="processes; 1 to 64")
     share: Annotated[float, BeforeValidator(parse_ratio), Field(ge=0.01, le=1.0)] = Field(
-        1.0, description="of one core, each; 1% to 100%"
+        "100%", description="of one core, each; 1% to 100%"
     )
     above: int = Field(0, ge=0, le=19, strict=True, description="steps of nice above the part; 0 to 19")
 
