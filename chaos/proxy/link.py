@@ -26,6 +26,7 @@ class Link:
     """From `source` to `sink`, through `stages`."""
 
     __slots__ = (
+        "_behind_bytes",
         "_early",
         "_loop",
         "_stops",
@@ -56,6 +57,7 @@ class Link:
         self.sink = sink
         self.rng = rng
         self._loop = loop
+        self._behind_bytes = 0
         self._early: list[bytes] = []
         self._stops: set[object] = set()
         self.stages: list[Stage] = []
@@ -86,6 +88,8 @@ class Link:
         """What comes out of the last stage goes to the sink."""
         if chunk.data:
             self.write(chunk.data)
+            if self.sink in self._stops:  # it has enough already, but the stages' time has come
+                self._count_behind(len(chunk.data))
         elif not self.ended:
             self.ended = True
             self.connection.link_ended(self)
@@ -133,6 +137,7 @@ class Link:
         self._early.clear()
         self.write = _nothing
         self.ended = True
+        self._count_behind(-self._behind_bytes)
 
     def stop(self, by: object) -> None:
         if not self._stops:
@@ -142,6 +147,8 @@ class Link:
     def go(self, by: object) -> None:
         if by in self._stops:
             self._stops.remove(by)
+            if by is self.sink:
+                self._count_behind(-self._behind_bytes)
             if not self._stops:
                 self.source.resume()
 
@@ -163,6 +170,11 @@ class Link:
 
     def reset(self) -> None:
         self.connection.reset()
+
+    def _count_behind(self, size: int) -> None:
+        """Bytes that a stage let go and the sink has not taken: still held, by its socket's buffer."""
+        self._behind_bytes += size
+        self.held.bytes += size
 
     def _chain(self) -> None:
         """Each stage feeds the one after it, the last one this link; a removed stage keeps its next."""

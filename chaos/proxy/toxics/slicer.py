@@ -71,6 +71,6 @@ class Slicer(Stage):
             average, variation = self.attributes["average_size"], self.attributes["size_variation"]
             self._sizes = slice_sizes(len(self.queue[0].data), average, variation, self.line.rng)
             size = next(self._sizes)
-        self._pieces += 1
+        self._pieces += bool(size)
         self.next.feed(self.release(size))
         self.call_at(self.line.now_s() + max(0, self.attributes["delay"]) / 1e6, self._fire)
