@@ -286,10 +286,17 @@ class Conversation:
         await client.drain()
 
     def _head_bytes(self, answer: h11.Response) -> bytes:
-        """The head as it goes to the client; h11 would give HEAD's a framing that it did not have."""
+        """The head as it goes to the client.
+
+        h11 spells the framing anew, and gives HEAD's a framing that it did not have; what it does not
+        need to add is left as it came.
+        """
         head = self._client.encode(_as_1_1(answer))
-        if self._is_head and not any(name == b"transfer-encoding" for name, _ in answer.headers):
-            head = head.replace(_TRANSFER_ENCODING, b"", 1)
+        if any(name == b"transfer-encoding" for name, _ in answer.headers):
+            as_came = _spelled(answer)
+            return as_came if len(as_came) == len(head) else head
+        if self._is_head:
+            return head.replace(_TRANSFER_ENCODING, b"", 1)
         return head
 
     async def _changed(self, upstream: Peer, head: RequestHead, passage: Passage) -> bytes:
@@ -481,6 +488,11 @@ def _as_1_1(
     if answer.http_version == b"1.1":
         return answer
     return type(answer)(status_code=answer.status_code, reason=answer.reason, headers=answer.headers)
+
+
+def _spelled(answer: h11.Response) -> bytes:
+    fields = [b"%s: %s\r\n" % item for item in answer.headers.raw_items()]
+    return b"HTTP/1.1 %d %s\r\n%s\r\n" % (answer.status_code, answer.reason, b"".join(fields))
 
 
 async def _one_piece(body: bytes) -> AsyncIterator[bytes]:

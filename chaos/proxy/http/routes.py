@@ -32,7 +32,7 @@ def http_fault_routes(
     require_lease: Callable[[str], None],
     answer: Callable[[int, Any], A],
 ) -> tuple[Route[A], ...]:
-    """Routes as the API has them; `faults_of` is None for a proxy without `http`. Refuses with RefusedError."""
+    """Routes as the API has them; `faults_of` is None for a proxy without `http`. They raise RefusedError."""
 
     def on(proxy: str) -> HttpFaults:
         faults = faults_of(proxy)
