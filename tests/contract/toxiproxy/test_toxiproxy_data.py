@@ -381,8 +381,8 @@ def test_documented_deviation_reset_peer_that_spares(server: Any, upstream: Star
     except ConnectionResetError:
         whole = False
     assert data.startswith(bytes(got))
-    assert whole == server.is_builtin
-    assert (len(got) == len(data)) == server.is_builtin
+    assert whole == server.is_builtin  # how much a reset takes along is chance: mostly some of it
+    assert len(got) == len(data) or not server.is_builtin
 
 
 def test_documented_deviation_a_reset_that_was_triggered(server: Any, echo: str, connect: Connect) -> None:

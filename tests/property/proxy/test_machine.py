@@ -1,0 +1,381 @@
+"""Random calls of the API and random traffic, against a model of proxies, toxics and streams.
+
+At any time each side has received a beginning of what the other sent: nothing lost in between, nothing twice,
+nothing out of order, whatever the toxics. And where only toxics were at work that promise to lose nothing,
+all of it arrives, with its end, while toxics are added, changed and removed under the traffic.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from chaos.proxy.api import Api
+from chaos.proxy.registry import Registry
+from chaos.proxy.toxics import Stage
+from tests.property.proxy.jumping import JumpingLoop, Peer, ask
+
+PROXIES = ("a", "b")
+STREAMS = ("upstream", "downstream")
+FAITHFUL = {
+    "latency": st.fixed_dictionaries({"latency": st.integers(0, 3000), "jitter": st.integers(0, 1000)}),
+    "bandwidth": st.fixed_dictionaries({"rate": st.integers(20, 2000)}),
+    "slicer": st.integers(100, 5000).flatmap(
+        lambda average: st.fixed_dictionaries(
+            {
+                "average_size": st.just(average),
+                "size_variation": st.integers(0, average - 1),
+                "delay": st.integers(0, 20_000),
+            }
+        )
+    ),
+    "slow_close": st.fixed_dictionaries({"delay": st.integers(0, 5000)}),
+    "noop": st.just({}),
+}
+UNFAITHFUL = {
+    "timeout": st.fixed_dictionaries({"timeout": st.integers(0, 3000)}),
+    "limit_data": st.fixed_dictionaries({"bytes": st.integers(0, 50_000)}),
+    "reset_peer": st.fixed_dictionaries({"timeout": st.integers(0, 3000)}),
+}
+ALL = FAITHFUL | UNFAITHFUL
+faithful_toxics = st.sampled_from(list(FAITHFUL)).flatmap(
+    lambda kind: st.tuples(st.just(kind), FAITHFUL[kind])
+)
+unfaithful_toxics = st.sampled_from(list(UNFAITHFUL)).flatmap(
+    lambda kind: st.tuples(st.just(kind), UNFAITHFUL[kind])
+)
+names = st.sampled_from(("s", "t", "u"))
+proxies = st.sampled_from(PROXIES)
+streams = st.sampled_from(STREAMS)
+toxicities = st.sampled_from([0.0, 0.5, 1.0, 1.0, 1.0])
+indexes = st.integers(0, 5)
+PLENTY_S = 3600.0
+
+
+@dataclass
+class Flow:
+    """One direction of a connection: what was sent into it, and by whom it is received."""
+
+    source: Peer
+    sink: Peer
+    sent: bytearray = field(default_factory=bytearray)
+    ended: bool = False
+
+
+@dataclass
+class Connection:
+    """A client and its upstream. `faithful` until something came that may lose bytes."""
+
+    proxy: str
+    flows: dict[str, Flow]
+    faithful: bool
+
+    @property
+    def whole(self) -> bool:
+        """Everything has arrived, and the end where one was sent."""
+        return all(
+            flow.sink.received == flow.sent and (not flow.ended or flow.sink.ended)
+            for flow in self.flows.values()
+        )
+
+
+class ProxyMachine(RuleBasedStateMachine):
+    """The model: for each proxy whether it is enabled and its toxics by name, and all open connections."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = JumpingLoop()
+        asyncio.set_event_loop(self.loop)
+        self.registry = Registry(random.Random(1))
+        self.api = Api(self.registry)
+        self.accepted: list[Peer] = []
+        self.upstream = self.loop.do(self.loop.create_server(self.accept, "127.0.0.1", 0))
+        self.bytes = random.Random(2)
+        self.model: dict[str, tuple[bool, dict[str, tuple[str, str, dict[str, int]]]]] = {}
+        self.connections: list[Connection] = []
+        self.calm = False
+        for name in PROXIES:
+            self.create(name, True)
+            self.connect(name)
+
+    @initialize(calm=st.booleans())
+    def how_wild(self, calm: bool) -> None:
+        """Half of the examples lose nothing on purpose, so that all they sent has to arrive."""
+        self.calm = calm
+
+    def accept(self) -> Peer:
+        self.accepted.append(Peer())
+        return self.accepted[-1]
+
+    def call(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+        found: tuple[int, Any] = self.loop.do(ask(self.api, method, path, body))
+        return found
+
+    def doubt(self, proxy: str) -> None:
+        """From now on bytes of this proxy's connections may be lost."""
+        for connection in self.connections:
+            if connection.proxy == proxy:
+                connection.faithful = False
+
+    def wait_s(self, seconds: float) -> None:
+        self.loop.do(asyncio.sleep(seconds))
+
+    @rule(name=proxies, enabled=st.booleans())
+    def create(self, name: str, enabled: bool) -> None:
+        upstream = "{}:{}".format(*self.upstream.sockets[0].getsockname())
+        body = {"name": name, "listen": "127.0.0.1:0", "upstream": upstream, "enabled": enabled}
+        status, _ = self.call("POST", "/proxies", body)
+        assert status == (409 if name in self.model else 201)
+        self.model.setdefault(name, (enabled, {}))
+
+    @precondition(lambda self: not self.calm)
+    @rule(name=proxies)
+    def delete(self, name: str) -> None:
+        status, _ = self.call("DELETE", f"/proxies/{name}")
+        assert status == (204 if self.model.pop(name, None) else 404)
+        self.doubt(name)
+
+    @precondition(lambda self: not self.calm)
+    @rule(name=proxies, enabled=st.booleans())
+    def enable(self, name: str, enabled: bool) -> None:
+        status, _ = self.call("POST", f"/proxies/{name}", {"enabled": enabled})
+        assert status == (200 if name in self.model else 404)
+        if name in self.model:
+            if not enabled:
+                self.doubt(name)
+            self.model[name] = (enabled, self.model[name][1])
+
+    @rule()
+    def reset(self) -> None:
+        assert self.call("POST", "/reset")[0] == 204
+        self.model = {name: (True, {}) for name in self.model}
+
+    def add(
+        self, proxy: str, name: str, toxic: tuple[str, dict[str, int]], stream: str, toxicity: float
+    ) -> None:
+        kind, attributes = toxic
+        body = {"name": name, "type": kind, "stream": stream, "toxicity": toxicity, "attributes": attributes}
+        status, _ = self.call("POST", f"/proxies/{proxy}/toxics", body)
+        known = self.model.get(proxy)
+        assert status == (404 if known is None else 409 if name in known[1] else 200)
+        if status == 200 and known is not None:
+            known[1][name] = (kind, stream, attributes)
+            if kind in UNFAITHFUL:
+                self.doubt(proxy)
+
+    @rule(proxy=proxies, name=names, toxic=faithful_toxics, stream=streams, toxicity=toxicities)
+    def add_toxic(
+        self, proxy: str, name: str, toxic: tuple[str, dict[str, int]], stream: str, toxicity: float
+    ) -> None:
+        self.add(proxy, name, toxic, stream, toxicity)
+
+    @precondition(lambda self: not self.calm)
+    @rule(proxy=proxies, name=names, toxic=unfaithful_toxics, stream=streams, toxicity=toxicities)
+    def add_unfaithful_toxic(
+        self, proxy: str, name: str, toxic: tuple[str, dict[str, int]], stream: str, toxicity: float
+    ) -> None:
+        self.add(proxy, name, toxic, stream, toxicity)
+
+    def known_or_not(self, proxy: str, index: int) -> str:
+        """The name of one of the proxy's toxics, where it has any."""
+        known = sorted(self.model.get(proxy, (False, {}))[1])
+        return known[index % len(known)] if known else "no"
+
+    @rule(proxy=proxies, index=indexes, data=st.data())
+    def update_toxic(self, proxy: str, index: int, data: st.DataObject) -> None:
+        toxics, name = self.model.get(proxy, (False, {}))[1], self.known_or_not(proxy, index)
+        kind, stream, _ = toxics.get(name, ("noop", "", {}))
+        attributes = data.draw(ALL[kind])
+        status, _ = self.call("POST", f"/proxies/{proxy}/toxics/{name}", {"attributes": attributes})
+        assert status == (200 if name in toxics else 404)
+        if name in toxics:
+            toxics[name] = (kind, stream, attributes)
+
+    @rule(proxy=proxies, index=indexes)
+    def remove_toxic(self, proxy: str, index: int) -> None:
+        name = self.known_or_not(proxy, index)
+        status, _ = self.call("DELETE", f"/proxies/{proxy}/toxics/{name}")
+        assert status == (204 if self.model.get(proxy, (False, {}))[1].pop(name, None) else 404)
+
+    @precondition(lambda self: len(self.connections) < 4)
+    @rule(name=proxies)
+    def connect(self, name: str) -> None:
+        if not self.model.get(name, (False, {}))[0]:
+            return
+        host, _, port = self.registry.state(name).listen.rpartition(":")
+        before = len(self.accepted)
+        client = self.loop.do(self.loop.create_connection(Peer, host, int(port)))[1]
+        self.wait_s(0.001)
+        assert len(self.accepted) == before + 1, "the proxy did not dial"
+        upstream = self.accepted[-1]
+        flows = {"upstream": Flow(client, upstream), "downstream": Flow(upstream, client)}
+        faithful = not any(kind in UNFAITHFUL for kind, _, _ in self.model[name][1].values())
+        self.connections.append(Connection(name, flows, faithful))
+
+    def pick(self, index: int) -> Connection | None:
+        return self.connections[index % len(self.connections)] if self.connections else None
+
+    @rule(index=indexes, stream=streams, size=st.integers(1, 60_000))
+    def send(self, index: int, stream: str, size: int) -> None:
+        connection = self.pick(index)
+        if connection is None:
+            return
+        flow = connection.flows[stream]
+        if flow.ended or flow.source.lost:
+            return
+        data = self.bytes.randbytes(size)
+        flow.sent += data
+        flow.source.transport.write(data)
+
+    @rule(index=indexes, stream=streams)
+    def half_close(self, index: int, stream: str) -> None:
+        connection = self.pick(index)
+        if connection is None:
+            return
+        flow = connection.flows[stream]
+        if not flow.ended and not flow.source.lost:
+            flow.ended = True
+            with contextlib.suppress(OSError):  # the proxy has hung up, and nobody has told the peer yet
+                flow.source.transport.write_eof()
+
+    @precondition(lambda self: not self.calm)
+    @rule(index=indexes, stream=streams, reset=st.booleans())
+    def hang_up(self, index: int, stream: str, reset: bool) -> None:
+        connection = self.pick(index)
+        if connection is None:
+            return
+        connection.faithful = False
+        source = connection.flows[stream].source
+        if not source.lost:
+            if reset:
+                source.transport.abort()
+            else:
+                source.transport.close()
+
+    @rule(index=indexes, stream=streams, paused=st.booleans())
+    def read_or_not(self, index: int, stream: str, paused: bool) -> None:
+        connection = self.pick(index)
+        if connection is not None:
+            connection.flows[stream].sink.pause(paused)
+
+    @rule(seconds=st.sampled_from([0.0, 0.001, 0.01, 0.05, 0.3]))
+    def time_passes(self, seconds: float) -> None:
+        self.wait_s(seconds)
+
+    @rule()
+    def everything_arrives(self) -> None:
+        """Faithful connections are whole in the end, and still open unless both sides have ended."""
+        for connection in self.connections:
+            for flow in connection.flows.values():
+                flow.sink.pause(False)
+        until_s = self.loop.time() + PLENTY_S
+        faithful = [connection for connection in self.connections if connection.faithful]
+        while self.loop.time() < until_s and not all(connection.whole for connection in faithful):
+            self.wait_s(1.0)
+        for connection in faithful:
+            assert connection.whole, {
+                stream: (len(flow.sink.received), len(flow.sent), flow.ended, flow.sink.ended)
+                for stream, flow in connection.flows.items()
+            }
+            if not all(flow.ended for flow in connection.flows.values()):
+                assert not any(flow.sink.lost for flow in connection.flows.values())
+
+    @invariant()
+    def nothing_twice_nothing_out_of_order(self) -> None:
+        for connection in self.connections:
+            for flow in connection.flows.values():
+                assert flow.sent.startswith(flow.sink.received)
+
+    @invariant()
+    def the_api_says_what_the_model_says(self) -> None:
+        _, said = self.call("GET", "/proxies")
+        found = {
+            name: (
+                proxy["enabled"],
+                {
+                    each["name"]: (each["type"], each["stream"], each["attributes"])
+                    for each in proxy["toxics"]
+                },
+            )
+            for name, proxy in said.items()
+        }
+        assert found == {
+            name: (
+                enabled,
+                {key: (kind, stream, dict(attributes)) for key, (kind, stream, attributes) in all_.items()},
+            )
+            for name, (enabled, all_) in self.model.items()
+        }
+
+    def teardown(self) -> None:
+        try:
+            self.everything_arrives()
+            for name in list(self.model):
+                self.delete(name)
+            for connection in self.connections:
+                for flow in connection.flows.values():
+                    flow.source.transport.abort()
+            self.wait_s(60.0)
+            assert self.registry.held.bytes == 0
+            assert all(peer.lost for peer in self.accepted)
+        finally:
+            self.upstream.close()
+            self.loop.do(self.registry.stop())
+            self.wait_s(1.0)
+            left = asyncio.all_tasks(self.loop)
+            self.loop.close()
+            asyncio.set_event_loop(None)
+            assert not left
+
+
+WAYS = settings(
+    max_examples=250, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+)
+TestProxyMachine = ProxyMachine.TestCase
+TestProxyMachine.settings = WAYS
+
+
+def lose_on_leaving(stage: Stage) -> None:
+    """A toxic that leaves with what it holds."""
+    stage.take_all()
+
+
+def lose_on_change(stage: Stage, attributes: Any) -> None:
+    """A toxic that forgets what it holds when it changes."""
+    stage.take_all()
+    stage.attributes = attributes
+
+
+def hand_on_twice(stage: Stage) -> None:
+    """A toxic that, leaving, says its last words twice."""
+    for chunk in stage.take_all():
+        stage.next.feed(chunk)
+        stage.next.feed(chunk)
+
+
+@pytest.mark.parametrize(
+    ("method", "broken"),
+    [("leave", lose_on_leaving), ("configure", lose_on_change), ("leave", hand_on_twice)],
+    ids=["loses when removed", "loses when changed", "duplicates"],
+)
+def test_the_machine_finds_a_broken_toxic(method: str, broken: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Negative control: toxics that lose or repeat what they hold do not get past it."""
+    monkeypatch.setattr(Stage, method, broken)
+    many = settings(WAYS, max_examples=500, phases=[Phase.generate], database=None, derandomize=True)
+    with pytest.raises(Exception, match=r"assert|sub-exceptions"):
+        run_state_machine_as_test(ProxyMachine, settings=many)  # type: ignore[no-untyped-call]
