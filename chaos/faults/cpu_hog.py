@@ -23,7 +23,9 @@ class CpuHog(ProcessFault):
 
     A noisy neighbour: what the machine gives to the part becomes less, for every part of the same priority.
     `above` makes them more urgent by so many steps of nice (parts run at 10, the proxy and the journeys at 0,
-    and the hogs never come before those, so that the measurement itself keeps its cores).
+    and the hogs never come before those, so that the measurement itself keeps its cores). Where the kernel
+    groups processes by session (`/proc/sys/kernel/sched_autogroup_enabled` is 1), each group gets the same
+    share whatever its nice, and more workers are what makes a difference.
 
         noisy-neighbour: {on: service, kind: cpu_hog, workers: 2, share: 100%}
 
@@ -35,7 +37,8 @@ class CpuHog(ProcessFault):
     kind: Literal["cpu_hog"] = "cpu_hog"
     workers: int = Field(1, ge=1, le=64, strict=True, description="processes; 1 to 64")
     share: Annotated[float, BeforeValidator(parse_ratio), Field(ge=0.01, le=1.0)] = Field(
-        "100%", description="of one core, each; 1% to 100%"
+        "100%",  # type: ignore[assignment]  # the default is parsed, too
+        description="of one core, each; 1% to 100%",
     )
     above: int = Field(0, ge=0, le=19, strict=True, description="steps of nice above the part; 0 to 19")
 

@@ -183,7 +183,7 @@ def test_the_warden_survives_ctrl_c(start: Callable[[str], StandIn]) -> None:
     os.kill(runner.warden.pid, signal.SIGINT)
     os.kill(runner.warden.pid, signal.SIGHUP)
     _kill(runner.process.pid)
-    assert _within(lambda: not runner.part.alive)
+    assert _within(lambda: not runner.part.alive and not runner.warden.alive)
     assert read(runner.bundle / "journal.jsonl")[-1]["event"] == "rollback.finished"
 
 

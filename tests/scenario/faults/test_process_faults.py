@@ -146,7 +146,7 @@ def test_a_hog_takes_the_core_that_a_part_computes_on(lab: Lab) -> None:
     part = lab.at.processes.of("llm")
     core = {min(os.sched_getaffinity(0))}
     everywhere = os.sched_getaffinity(0)
-    burner = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    burner = subprocess.Popen([sys.executable, "-c", "while True: pass"], start_new_session=True)
     try:
         os.setpriority(os.PRIO_PROCESS, burner.pid, 10)
         os.sched_setaffinity(burner.pid, core)
