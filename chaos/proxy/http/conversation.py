@@ -107,6 +107,7 @@ class Conversation:
             client.abort()
         finally:
             self._drop_upstream()
+            client.on_gone = self._task = None
 
     def _give_up(self) -> None:
         """The client is gone: end whatever is being done for it."""

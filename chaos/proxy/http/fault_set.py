@@ -76,6 +76,10 @@ class HttpFaults:
     def specs(self) -> dict[str, HttpFaultSpec]:
         return {name: armed.spec for name, armed in self._armed.items()}
 
+    @property
+    def armed(self) -> list[Armed]:
+        return list(self._armed.values())
+
     def add(self, spec: HttpFaultSpec) -> None:
         self._armed[spec.name] = Armed(spec, http_fault_kinds()[spec.type](spec.attributes))
 

@@ -75,6 +75,11 @@ class Hop:
 
         return connect
 
+    @property
+    def open(self) -> int:
+        """How many connections go through it now."""
+        return len(self._tasks)
+
     def stop(self) -> None:
         """Drop every request."""
         for task in list(self._tasks):
