@@ -15,6 +15,7 @@ from typing import Any
 
 from chaos.proxy.go_json import complaint
 
+_EXPLAINED_BYTES = 64 * 1024
 _NAMES: Mapping[type, str] = {str: "string", bool: "bool", int: "int64", float: "float32", dict: "object"}
 
 
@@ -45,8 +46,10 @@ def decode(body: bytes) -> Any:
     decoder = json.JSONDecoder(parse_float=Fraction, parse_int=_integer, parse_constant=_no_constant)
     try:
         return decoder.raw_decode(text)[0]
-    except (ValueError, RecursionError):
-        raise BadBodyError(complaint(body) or "invalid character '[' exceeded max depth") from None
+    except RecursionError:
+        raise BadBodyError(complaint(body[:_EXPLAINED_BYTES]) or "exceeded max depth") from None
+    except ValueError as error:
+        raise BadBodyError(_why(body, text, getattr(error, "pos", 0))) from None
 
 
 def read_object(value: Any, struct: str, fields: tuple[Field, ...]) -> dict[str, Any]:
@@ -104,6 +107,17 @@ def kind(value: Any) -> str:
 
 def _spelling(number: Any) -> str:
     return number.text if isinstance(number, Fraction) else str(number)
+
+
+def _why(body: bytes, text: str, at: int) -> str:
+    """Go's words for a body that is no JSON; for a long one only the place: nobody is to wait for words."""
+    if len(body) <= _EXPLAINED_BYTES:
+        return complaint(body) or "invalid character looking for beginning of value"
+    return (
+        f"invalid character {text[at]!r} looking for beginning of value"
+        if at < len(text)
+        else "unexpected EOF"
+    )
 
 
 def _float32(spelling: str) -> float:
