@@ -8,8 +8,8 @@ container no process that a signal could reach.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
+from chaos.builtin_proxy import BuiltinProxy
 from chaos.processes import Processes
 from chaos.stack import Stack
 from chaos.stack.local import LocalStack
@@ -24,7 +24,7 @@ class Controls:
     """
 
     proxy: Toxiproxy
-    requests: Any = None
+    requests: BuiltinProxy | None = None
     processes: Processes = field(default_factory=Processes)
 
 

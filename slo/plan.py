@@ -47,6 +47,8 @@ class PlannedFault:
     injected_s: float | None
     verified_s: float | None
     removed_s: float | None
+    observed: Mapping[str, Any] | None = None
+    """What whoever took it out saw it to have done; `bit` says whether that was enough."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +166,7 @@ def _fault(
         injected_s=offset(_first(own, "fault.injected")),
         verified_s=offset(_first(own, "fault.verified")),
         removed_s=offset(_last(own, "fault.removed")),
+        observed=_last(own, "fault.removed").get("observed"),
     )
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from chaos.controls import Controls
-from chaos.faults.process_fault import OBSERVED, ProcessFault, records
+from chaos.faults.process_fault import ProcessFault, records
 from chaos.processes import ProcessFaultError
 from chaos.processes.hogs import nice_of
 from slo.units import parse_ratio
@@ -69,9 +69,6 @@ class CpuHog(ProcessFault):
 
     def undo(self, at: Controls, name: str) -> Mapping[str, Any]:
         return {"do": "end", "part": self.on, "processes": records(at.processes.hogs.identities(name))}
-
-    def expects(self) -> Mapping[str, Any] | None:
-        return OBSERVED
 
     def parameters(self) -> dict[str, float | int | str]:
         return {"workers": self.workers, "share_ratio": self.share, "above_nice": self.above}

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from chaos.controls import Controls
-from chaos.faults.process_fault import OBSERVED, ProcessFault
+from chaos.faults.process_fault import ProcessFault
 from chaos.processes import ProcessFaultError, files
 
 SPARE = 1
@@ -80,9 +80,6 @@ class FileDescriptors(ProcessFault):
             "hard": own.hard,
         }
         return {"do": "limit_files", "part": self.on, "processes": [record]}
-
-    def expects(self) -> Mapping[str, Any] | None:
-        return OBSERVED
 
     def parameters(self) -> dict[str, float | int | str]:
         return {"leave": self.leave}

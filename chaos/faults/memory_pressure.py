@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from chaos.controls import Controls
-from chaos.faults.process_fault import OBSERVED, ProcessFault, records
+from chaos.faults.process_fault import ProcessFault, records
 from chaos.processes import ProcessFaultError
 from chaos.processes.hogs import nice_of
 from chaos.processes.memory import MIB, available_bytes, reserve_bytes
@@ -70,9 +70,6 @@ class MemoryPressure(ProcessFault):
 
     def undo(self, at: Controls, name: str) -> Mapping[str, Any]:
         return {"do": "end", "part": self.on, "processes": records(at.processes.hogs.identities(name))}
-
-    def expects(self) -> Mapping[str, Any] | None:
-        return OBSERVED
 
     def parameters(self) -> dict[str, float | int | str]:
         return {"mib": self.mib}

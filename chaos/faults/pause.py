@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from chaos.controls import Controls
-from chaos.faults.process_fault import OBSERVED, ProcessFault, records
+from chaos.faults.process_fault import ProcessFault, records
 from chaos.processes import ProcessFaultError, signals
 
 
@@ -20,8 +20,7 @@ class Pause(ProcessFault):
         frozen-llm: {on: llm, kind: pause}
 
     Looks like: connections that open and stay silent, streams that stop half-way, then all of it at once.
-    Bit when: four in five calls of a dependency end in an error; for the service, the kernel still showed it
-    standing when the fault came out.
+    Bit when: four in five calls (journeys, for the service) end in an error or last until the fault is out.
     Undone: SIGCONT to the same processes, told by pid and creation time.
     """
 
@@ -49,7 +48,7 @@ class Pause(ProcessFault):
         return {"do": "resume", "part": self.on, "processes": records(at.processes.members(self.on))}
 
     def expects(self) -> Mapping[str, Any] | None:
-        return OBSERVED if self.on == "service" else {"segment": self.segment, "errors": True}
+        return {"segment": self.segment, "held": True}
 
     def parameters(self) -> dict[str, float | int | str]:
         return {}

@@ -16,9 +16,6 @@ from chaos.faults.fault import SEGMENT_BEHIND, Fault, Need
 from chaos.processes.processes import PARTS
 from chaos.stack.process import ProcessIdentity
 
-OBSERVED: Mapping[str, Any] = {"evidence": True}
-"""No span must show it; what the kernel said while it was in is in the journal (`fault.removed`)."""
-
 
 def _known_part(name: str) -> str:
     if name not in PARTS:
@@ -42,6 +39,10 @@ class ProcessFault(Fault, ABC):
     def segment(self) -> str:
         """The segment that shows it: of the service nothing but its callers can tell."""
         return SEGMENT_BEHIND.get(self.on, "journey")
+
+    def expects(self) -> Mapping[str, Any] | None:
+        """No span must show it: what the kernel said is in the journal (`observed` of `fault.removed`)."""
+        return {"segment": self.segment, "evidence": True}
 
     def prepare(self, at: Controls, name: str) -> None:
         """Refuse a part that is not ours or does not run."""

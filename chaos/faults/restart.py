@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from chaos.controls import Controls
-from chaos.faults.process_fault import OBSERVED, ProcessFault, records
+from chaos.faults.process_fault import ProcessFault, records
 from chaos.faults.quantities import DurationOrNone
 from chaos.processes import Absence, ProcessFaultError
 
@@ -49,9 +49,6 @@ class Restart(ProcessFault):
 
     def undo(self, at: Controls, name: str) -> Mapping[str, Any]:  # noqa: ARG002
         return {"do": "start_part", "part": self.on, "processes": records([at.processes.of(self.on)])}
-
-    def expects(self) -> Mapping[str, Any] | None:
-        return OBSERVED
 
     def parameters(self) -> dict[str, float | int | str]:
         return {"grace_s": self.grace}

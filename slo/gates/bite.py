@@ -2,7 +2,9 @@
 
 A fault that was accepted by the proxy and never felt proves nothing about the service. A span that was
 cut off by a timeout would have lasted longer, so it counts as bitten; one that was cancelled before the
-shift could show says nothing either way and is left out.
+shift could show says nothing either way and is left out. A call of something that stands still is *held*: it
+fails, or lasts until the fault is out. And where no span must show a fault at all (a busy neighbour), the
+evidence is what the kernel told whoever took it out.
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ from slo.verdict import Bite, Gate, Verdicts
 
 SHIFT_RATIO = 0.8
 BITTEN_RATIO = 0.8
+HELD_SLACK_S = 0.25
+"""Between going on and the line in the journal an answer may come; a call in the last instant is no proof."""
 MINIMUM_SPANS = 3
 """One slow call can be chance."""
 _CUT_OFF = ("timeout", "deadline")
@@ -48,6 +52,8 @@ def _bite(fault: PlannedFault, evidence: Evidence) -> Bite:
             verdict="inconclusive",
             message="nothing says how it would show on the traces, so nobody knows whether it bit",
         )
+    if fault.expects.get("evidence"):
+        return _observed(fault)
     segment = str(fault.expects.get("segment"))
     if segment not in evidence.segments:
         return Bite(verdict="inconclusive", message=f"it expects to show on {segment!r}, which is no segment")
@@ -56,7 +62,20 @@ def _bite(fault: PlannedFault, evidence: Evidence) -> Bite:
     spans = evidence.segments[segment].between(start_s, end_s)
     if "shift_s" in fault.expects:
         return _shift(float(fault.expects["shift_s"]), segment, spans, evidence)
+    if fault.expects.get("held"):
+        met = evidence.segments[segment].between(start_s, end_s - HELD_SLACK_S)
+        held = met.failed | (met.at_s + met.duration_s >= end_s - HELD_SLACK_S)
+        return _count(held, f"{segment} spans ended in an error or lasted until it was out")
     return _count(spans.failed, f"{segment} spans ended in an error")
+
+
+def _observed(fault: PlannedFault) -> Bite:
+    if not fault.observed or "bit" not in fault.observed:
+        return Bite(verdict="inconclusive", message="nobody saw what it did, so nobody knows whether it bit")
+    facts = ", ".join(f"{name} {value}" for name, value in fault.observed.items() if name != "bit")
+    if fault.observed["bit"]:
+        return Bite(verdict="pass", message=f"the machine shows it: {facts}")
+    return Bite(verdict="inconclusive", message=f"the machine does not show that it was felt: {facts}")
 
 
 def _shift(shift_s: float, segment: str, spans: SegmentSpans, evidence: Evidence) -> Bite:

@@ -117,3 +117,45 @@ def test_a_fault_that_cannot_be_removed_stays_outstanding(
 
     assert control.active == ("slow",)
     assert [one.fault for one in outstanding_undos(read(journal.path))] == ["slow"]
+
+
+def test_what_was_seen_of_a_fault_goes_into_the_journal(
+    journal: Journal, proxy: ProxyInMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever takes a fault out says what it did; a fault on bytes says nothing."""
+    fault = parse_fault("slow", {"on": "vector_db", "kind": "latency", "latency": "1s"})
+    control = FaultControl({"slow": fault}, Controls(proxy), journal)  # type: ignore[arg-type]
+    control.inject("slow")
+    control.remove("slow")
+    assert "observed" not in next(one for one in read(journal.path) if one["event"] == "fault.removed")
+
+    control.inject("slow")
+    removed = type(fault).remove
+    monkeypatch.setattr(type(fault), "remove", lambda *each: removed(*each) or {"bit": True})
+    control.remove("slow")
+    last = [one for one in read(journal.path) if one["event"] == "fault.removed"][-1]
+    assert last["observed"] == {"bit": True}
+
+
+def test_before_the_stack_goes_faults_are_withdrawn_by_their_records(
+    control: FaultControl, journal: Journal
+) -> None:
+    """Nothing is waited for; the newest goes first; what can be undone is not outstanding any more."""
+    control.switch_to(["slow", "slower"])
+    control.withdraw()
+    assert control.active == () and outstanding_undos(read(journal.path)) == []
+    gone = [one["fault"] for one in read(journal.path) if one["event"] == "fault.verified_gone"]
+    assert gone == ["slower", "slow"]
+    control.withdraw()
+    assert events(journal).count("fault.verified_gone") == 2
+
+
+def test_what_went_wrong_while_going_in_is_withdrawn_as_well(
+    control: FaultControl, proxy: ProxyInMemory, journal: Journal
+) -> None:
+    """A fault that may be in half-way has its record, and that is enough."""
+    proxy.refuses.add("slow")
+    with pytest.raises(EnvironmentFailure):
+        control.inject("slow")
+    control.withdraw()
+    assert outstanding_undos(read(journal.path)) == []

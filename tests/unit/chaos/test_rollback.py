@@ -8,6 +8,7 @@ import pytest
 
 from chaos.errors import RunRefused
 from chaos.journal import Journal, outstanding_undos, read
+from chaos.processes import ProcessFaultError
 from chaos.rollback import rollback
 from chaos.stack.description import PartRecord, ProxyRecord, StackDescription
 from chaos.stack.errors import StackError
@@ -102,3 +103,45 @@ def test_no_such_bundle_is_an_error_with_a_lead(tmp_path: Path) -> None:
     """A wrong path is named, and where bundles are."""
     with pytest.raises(StackError, match="runs"):
         rollback(tmp_path / "nowhere")
+
+
+def test_a_fault_on_processes_is_gone_with_its_processes(tmp_path: Path) -> None:
+    """A dead proxy takes its toxics with it, but no hog and no paused part: they have their own records."""
+    bundle = _bundle(tmp_path, _dead_api())
+    nobody = [{"pid": NOBODY, "created_s": 1.0}]
+    with Journal(bundle / "journal.jsonl") as journal:
+        for do in ("resume", "end", "start_part"):
+            journal.append("undo.declared", fault=do, undo={"do": do, "part": "llm", "processes": nobody})
+    report = rollback(bundle)
+    said = {fault.fault: fault.message for fault in report.faults}
+    assert report.clean and list(said) == ["start_part", "end", "resume", "slow-vector-db"]
+    assert "the fault proxy that held it" not in said["end"] + said["resume"] + said["start_part"]
+    assert rollback(bundle).nothing_to_do
+
+
+def test_a_record_of_processes_that_cannot_be_read_stays_outstanding(tmp_path: Path) -> None:
+    """A hog may still be there; the report says which record it was."""
+    bundle = _bundle(tmp_path, _dead_api())
+    with Journal(bundle / "journal.jsonl") as journal:
+        journal.append("undo.declared", fault="hog", undo={"do": "end", "processes": [{"pid": "all"}]})
+    report = rollback(bundle)
+    assert not report.clean and "cannot be read" in report.sentence()
+    assert [left.fault for left in outstanding_undos(read(bundle / "journal.jsonl"))] == ["hog"]
+
+
+def test_an_undo_that_failed_is_made_good_when_its_process_was_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What could not be resumed or ended in time is gone once the stack is."""
+    bundle = _bundle(tmp_path, _dead_api())
+    undo = {"do": "end", "part": "llm", "processes": [{"pid": NOBODY, "created_s": 1.0}]}
+    with Journal(bundle / "journal.jsonl") as journal:
+        journal.append("undo.declared", fault="hog", undo=undo)
+
+    def refuse(_undo: object, _timeout_s: float) -> str:
+        raise ProcessFaultError("it would not")
+
+    monkeypatch.setattr("chaos.rollback.perform", refuse)
+    report = rollback(bundle)
+    assert report.clean
+    assert "the process that it was done to has ended" in report.sentence()

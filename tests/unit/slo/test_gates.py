@@ -123,6 +123,38 @@ def test_a_fault_of_errors_bites_when_spans_fail(healthy, judge):
     assert gates(judge(healthy))["bite"].verdict == "inconclusive"
 
 
+def test_a_call_of_what_stands_still_fails_or_is_held_until_the_end(healthy, judge):
+    """`held: true` takes a call that was answered once the fault was out, none that was answered before."""
+    healthy.event("run.planned")["faults"]["slow"]["expects"] = {"segment": "search", "held": True}
+    met = [one for one in healthy.segment("search") if 35.01 <= one["at_s"] < 65]
+    for span in met[: len(met) // 2]:
+        span["failed"], span["duration_s"] = False, 65.1 - span["at_s"]
+    assert gates(judge(healthy))["bite"].verdict == "pass"
+    for span in met[: len(met) // 2]:
+        span["duration_s"] = 0.1
+    assert gates(judge(healthy))["bite"].verdict == "inconclusive"
+
+
+@pytest.mark.parametrize(
+    ("observed", "verdict", "words"),
+    [
+        ({"bit": True, "cores": 1.9}, "pass", "the machine shows it: cores 1.9"),
+        ({"bit": False, "cores": 0.1}, "inconclusive", "does not show that it was felt: cores 0.1"),
+        ({"cores": 1.9}, "inconclusive", "nobody saw what it did"),
+        (None, "inconclusive", "nobody saw what it did"),
+    ],
+)
+def test_a_fault_that_no_span_must_show_is_proved_by_what_was_observed(
+    healthy, judge, observed, verdict, words
+):
+    """`evidence: true` wants the word of whoever took the fault out, and takes no word for no."""
+    healthy.event("run.planned")["faults"]["slow"]["expects"] = {"segment": "search", "evidence": True}
+    if observed:
+        healthy.event("fault.removed")["observed"] = observed
+    gate = gates(judge(healthy))["bite"]
+    assert gate.verdict == verdict and words in gate.message
+
+
 def test_a_journey_that_never_ran_proves_nothing(healthy, judge):
     """Every journey of the experiment must have been seen."""
     for attempt in healthy.attempts:
