@@ -31,8 +31,8 @@ PROGRAM = Path(hog.__file__)
 START_WITHIN_S = 10.0
 BUSY_WITHIN_S = 5.0
 POLL_S = 0.02
-TAKE_WITHIN_S = 30.0
-"""Taking memory: some GB/s where the machine is idle."""
+SLOWEST_MIB_PER_S = 200.0
+"""Taking memory: an idle machine gives 2,000 and more; the page cache has to make room for some of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,15 +78,20 @@ class Hogs:
             except BrokenPipeError:
                 raise ProcessFaultError(f"a hog of {name} (pid {started.pid}) ended too early") from None
         self._set_off_s[name] = self._clock.monotonic_s()
-        for started in self._hogs.get(name, ()):
-            if "memory" in cast(Sequence[str], started.args):
-                self._hear(name, started, "held_mib", TAKE_WITHIN_S)
+        idle = set(before)
+        for started, identity in zip(self._hogs.get(name, ()), self.identities(name), strict=True):
+            words = cast(Sequence[str], started.args)
+            if "memory" in words:
+                mib = float(words[words.index("memory") + 1])
+                self._hear(name, started, "held_mib", START_WITHIN_S + mib / SLOWEST_MIB_PER_S)
+                idle.discard(identity)
         until_s = self._clock.monotonic_s() + BUSY_WITHIN_S
-        while idle := [one for one in self.states(name) if one.cpu_s <= before[one.process]]:
-            if self._clock.monotonic_s() > until_s or not all(one.alive for one in idle):
-                ended = "ended" if not all(one.alive for one in idle) else "got no CPU time"
-                pids = ", ".join(str(one.process.pid) for one in idle)
-                raise ProcessFaultError(f"hogs of {name} (pid {pids}) {ended} after they were set off")
+        while idle := {one for one in idle if _state(one).cpu_s <= before[one]}:
+            ended = [one for one in idle if not one.alive]
+            if ended or self._clock.monotonic_s() > until_s:
+                pids = ", ".join(str(one.pid) for one in ended or idle)
+                what = "ended" if ended else "got no CPU time"
+                raise ProcessFaultError(f"hogs of {name} (pid {pids}) {what} after they were set off")
             self._clock.sleep(POLL_S)
 
     def identities(self, name: str) -> tuple[ProcessIdentity, ...]:

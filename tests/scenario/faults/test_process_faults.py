@@ -211,7 +211,7 @@ def test_a_part_without_descriptors_keeps_old_connections_and_takes_no_new_ones(
 UNDONE_BY_RECORD = [
     {"kind": "pause"},
     {"kind": "cpu_hog", "workers": 2, "share": "10%"},
-    {"kind": "memory_pressure", "mib": 20},
+    {"kind": "memory_pressure", "mib": 1},
     {"kind": "file_descriptors", "leave": 3},
 ]
 
