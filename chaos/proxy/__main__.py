@@ -49,6 +49,8 @@ def main(arguments: list[str] | None = None, prog: str = "python -m chaos.proxy"
         parser.error(
             f"--host {options.host}: the API has no password; allowed are localhost, 127.0.0.1 and ::1"
         )
+    if not 0 <= options.port <= 65535:
+        parser.error(f"--port {options.port}: a port is a number from 0 to 65535; 0 picks a free one")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     host = f"[{options.host}]" if ":" in options.host else options.host
     try:

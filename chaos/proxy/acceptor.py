@@ -107,7 +107,10 @@ class Acceptor:
                 return
             try:
                 accepted, _ = self._listener.accept()
-            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            except ConnectionAbortedError:  # that client gave up while it waited
+                self._descriptors.give(self._cost)
+                continue
+            except (BlockingIOError, InterruptedError):
                 self._descriptors.give(self._cost)
                 return
             except OSError as error:

@@ -8,6 +8,7 @@ Toxiproxy's, whose clients match on status, content type and message. Errors are
 from __future__ import annotations
 
 import json
+import logging
 import posixpath
 import re
 import secrets
@@ -52,6 +53,7 @@ _POPULATED_PROXY = tuple(
     replace(field, path=".enabled" if field.key == "enabled" else f".Proxy.{field.key}") for field in _PROXY
 )
 
+_log = logging.getLogger(__name__)
 _SLASH_IN_A_NAME = "\udc2f"  # half a surrogate pair: no text that comes in holds one
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -129,6 +131,10 @@ class Api:
                 return _text(refused.status, _json(_error(refused)) + "\n"), True
             except BadBodyError as bad:
                 return _text(400, _json(_error(_bad_body(bad))) + "\n"), True
+            except Exception as broken:
+                _log.exception("%s %s failed", method, path.replace(_SLASH_IN_A_NAME, "%2F"))
+                refused = RefusedError(f"the proxy itself failed: {broken!r}; its log has more", 500)
+                return _text(500, _json(_error(refused)) + "\n"), True
         return _text(404, "404 page not found\n"), False
 
     async def _version(self, _: bytes) -> Answer:
@@ -218,7 +224,11 @@ class Api:
 
 def _path_of(scope: Mapping[str, Any]) -> str:
     """The path, decoded, but for `%2F`: it stands for a slash in a name, which Toxiproxy cannot address."""
-    raw = bytes(scope.get("raw_path") or quote(scope["path"]).encode()).partition(b"?")[0].decode("ascii")
+    raw = (
+        bytes(scope.get("raw_path") or quote(scope["path"]).encode())
+        .partition(b"?")[0]
+        .decode("utf-8", "replace")
+    )
     return "/".join(unquote(part).replace("/", _SLASH_IN_A_NAME) for part in raw.split("/"))
 
 

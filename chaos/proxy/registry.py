@@ -28,6 +28,7 @@ from chaos.proxy.toxics import Held, Stage, stage_kinds
 
 _TRY_AGAIN_S = 1.0
 _DESCRIPTORS = 1_000_000
+_STOP_STEPS = 100
 _log = logging.getLogger(__name__)
 
 
@@ -139,13 +140,14 @@ class Registry:
             self.require_lease(lease)
             if lease and (enabled is not False or moves):
                 raise RefusedError('a lease goes with {"enabled": false} and no new address', 400)
+            if enabled is False and not lease:
+                proxy.is_owed = False
             if moves:
                 enabled = proxy.enabled if enabled is None else enabled
                 proxy.move(text, upstream)
             if lease and (proxy.enabled or proxy.downed_by or proxy.is_owed):
                 proxy.downed_by.add(lease)
             if enabled is False:
-                proxy.is_owed = proxy.is_owed and bool(lease)
                 proxy.stop(because="disabled")
             elif enabled:
                 _start(proxy, where)
@@ -188,11 +190,15 @@ class Registry:
                     proxy.hop.clear()
 
     async def stop(self) -> None:
-        """Close every port and connection."""
+        """Close every port and connection; what faults did to these is in the evidence then."""
         self.leases.close()
         async with self._lock:
             for proxy in self._proxies.values():
                 proxy.stop()
+            for _ in range(_STOP_STEPS):
+                if not any(proxy.traffic.open for proxy in self._proxies.values()):
+                    break
+                await asyncio.sleep(0.01)
 
     async def add_toxic(self, proxy: str, toxic: Toxic, asked: Mapping[str, Any]) -> Toxic:
         """Add `toxic` with the attributes `asked` over its type's defaults."""
