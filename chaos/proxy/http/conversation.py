@@ -176,8 +176,7 @@ class Conversation:
         except BadRequestError as error:
             await self._tell(error.status, str(error))
         except UnreachableError as error:
-            await self._drop_request_body()
-            await self._tell(502, str(error))
+            await self._tell_unreachable(str(error))
         except h11.RemoteProtocolError as error:
             if self._status is not None:
                 raise  # an answer that broke off: so does ours
@@ -186,6 +185,14 @@ class Conversation:
                 raise ClosedError from None
             self._drop_upstream()
             await self._tell(502, f"the answer of {self._place.upstream} is not HTTP/1.1: {error}")
+
+    async def _tell_unreachable(self, message: str) -> None:
+        try:
+            await self._drop_request_body()
+        except BadRequestError as error:
+            await self._tell(error.status, str(error))
+        else:
+            await self._tell(502, message)
 
     async def _connect(self) -> None:
         """An upstream connection, the one there is or a new one."""
@@ -253,10 +260,11 @@ class Conversation:
                 await client.drain()
                 await upstream.wait()
                 continue
-            assert isinstance(event, h11.Data | h11.EndOfMessage)
-            out.append(client.encode(event))
-            if isinstance(event, h11.EndOfMessage):
+            if not isinstance(event, h11.Data):
+                assert isinstance(event, h11.EndOfMessage)
+                out.append(self._end_bytes(list(event.headers.raw_items())))
                 break
+            out.append(client.encode(event))
         client.write(b"".join(out))
         await client.drain()
 
@@ -282,9 +290,14 @@ class Conversation:
         async for piece in body:
             client.write(client.encode(h11.Data(data=piece)))
             await client.drain()
-        trailers = self._trailers if head.headers.get(b"content-length") is None else []
-        client.write(client.encode(h11.EndOfMessage(headers=trailers)))
+        client.write(self._end_bytes(self._trailers if head.headers.get(b"content-length") is None else []))
         await client.drain()
+
+    def _end_bytes(self, trailers: list[Header]) -> bytes:
+        """The end of the answer's body; a client of HTTP/1.0 knows no trailers."""
+        if trailers and (self._is_head or (self._client.http.their_http_version or b"1.0") < b"1.1"):
+            trailers = []
+        return self._client.encode(h11.EndOfMessage(headers=trailers))
 
     def _head_bytes(self, answer: h11.Response) -> bytes:
         """The head as it goes to the client.

@@ -18,7 +18,7 @@ from chaos.proxy.registry import RefusedError
 
 MAX_COUNT = 1_000_000
 _KEYS = ("name", "type", "attributes", "path", "method", "probability", "count", "lease")
-_NAME = re.compile(r"[^/\x00-\x1f\x7f]{1,200}")
+_NAME = re.compile(r"(?!\.{1,2}$)[^/\x00-\x1f\x7f]{1,200}")  # what a path can name
 _METHOD = re.compile(r"\*|[A-Z]{1,32}")
 _PATH = re.compile(r"[/*][^\x00-\x20\x7f]{0,1999}")
 
@@ -100,7 +100,7 @@ def read_spec(body: bytes) -> HttpFaultSpec:
     except BadFaultError as error:
         raise _bad(str(error)) from None
     return HttpFaultSpec(
-        name=_text(given, "name", kind, _NAME, "1 to 200 characters without a slash"),
+        name=_text(given, "name", kind, _NAME, "1 to 200 characters without a slash, and neither . nor .."),
         type=kind,
         attributes=attributes,
         path=_text(given, "path", "*", _PATH, "a glob that begins with / or *, such as /v1/*"),

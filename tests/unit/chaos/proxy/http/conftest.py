@@ -269,8 +269,10 @@ def faulted(clock: Clock) -> Faulted:
 
 
 @pytest.fixture
-def with_bench(clock: Clock, run: Callable[..., Any]) -> Callable[[Callable[[Bench], Awaitable[None]]], None]:
-    """Run a test against a hop, and put everything away afterwards."""
+def with_bench(
+    clock: Clock, run: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> Callable[[Callable[[Bench], Awaitable[None]]], None]:
+    """Run a test against a hop, and put everything away afterwards; nothing may go wrong unseen."""
 
     def run_it(work: Callable[[Bench], Awaitable[None]]) -> None:
         async def whole() -> None:
@@ -281,5 +283,6 @@ def with_bench(clock: Clock, run: Callable[..., Any]) -> Callable[[Callable[[Ben
                 await bench.close()
 
         run(whole())
+        assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
 
     return run_it

@@ -279,6 +279,29 @@ def test_an_upstream_out_of_reach_is_a_502_that_says_so(with_bench: Any, upstrea
     with_bench(work)
 
 
+def test_a_broken_body_for_an_upstream_out_of_reach_is_a_400(with_bench: Any) -> None:
+    """What is wrong with the request is said first; the log stays empty."""
+
+    async def work(bench: Any) -> None:
+        client = await bench.client("127.0.0.1:1")
+        client.send(b"POST / HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\nnonsense\r\n")
+        assert (await client.rest()).startswith(b"HTTP/1.1 400 ")
+
+    with_bench(work)
+
+
+def test_a_client_of_http_1_0_gets_no_trailers(with_bench: Any) -> None:
+    """Trailers of a chunked answer are left out for whom they cannot be sent to."""
+
+    async def work(bench: Any) -> None:
+        chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\nX-T: 1\r\n\r\n"
+        client = await bench.client(await bench.upstream(answers(chunked)))
+        client.send(b"GET / HTTP/1.0\r\nhost: h\r\n\r\n")
+        assert (await client.rest()).endswith(b"\r\n\r\nab")
+
+    with_bench(work)
+
+
 def test_dialling_has_a_limit(with_bench: Any, clock: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """An upstream that takes no connection is a 502 after the dial timeout."""
 

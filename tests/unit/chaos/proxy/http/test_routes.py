@@ -43,6 +43,7 @@ def test_a_fault_is_read_with_its_defaults() -> None:
         (b'{"type": []}', "type is []"),
         (b'{"type": "http_error", "tpye": 1}', "'tpye' is not a key; allowed: name, type"),
         (b'{"type": "http_error", "name": "a/b"}', "without a slash"),
+        (b'{"type": "http_error", "name": ".."}', "neither . nor .."),
         (b'{"type": "http_error", "name": ""}', "1 to 200 characters"),
         (b'{"type": "http_error", "name": 3}', "name is 3"),
         (b'{"type": "http_error", "attributes": []}', "attributes is []; allowed is an object"),
