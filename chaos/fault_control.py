@@ -45,10 +45,19 @@ class FaultControl:
         for name in [name for name in wanted if name not in self._active]:
             self.inject(name)
 
+    def check(self) -> None:
+        """Refuse, before the load begins, the first fault that cannot be done to this stack."""
+        for name, fault in self._faults.items():
+            try:
+                fault.check(self._at)
+            except (FaultProxyError, ProcessFaultError) as error:
+                raise EnvironmentFailure(f"fault {name} cannot be done here: {error}") from error
+
     def inject(self, name: str) -> None:
         """Put one fault in and verify, by reading back, that it is there."""
         fault = self._faults[name]
         try:
+            fault.check(self._at)
             fault.prepare(self._at, name)
             undo = dict(fault.undo(self._at, name))
             self._journal.append("undo.declared", fault=name, undo=undo)

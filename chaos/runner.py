@@ -176,6 +176,7 @@ class _Run:
         ready = journeys.wait_ready(stack.require_alive)
         self._plan(ready)
         faults = FaultControl(self._loaded.faults, controls_of(stack), self._journal)
+        faults.check()
         context.callback(faults.withdraw)
         t0_s = journeys.begin()
         self._journal.append("load.started", t0_s=t0_s)

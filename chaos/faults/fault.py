@@ -66,8 +66,15 @@ class Fault(BaseModel, ABC):
                 )
             _KINDS[kind] = cls
 
+    def check(self, at: Controls) -> None:
+        """Refuse what cannot be done here; asked before the load begins, and again before it goes in.
+
+        Raises `FaultProxyError` or `ProcessFaultError` with what to do.
+        """
+        del at
+
     def prepare(self, at: Controls, name: str) -> None:
-        """Before the undo record: refuse what cannot be done here, start what the record must name.
+        """Before the undo record: what the record must name is started here.
 
         Nothing of it may be felt: a runner that dies now has declared nothing.
         """

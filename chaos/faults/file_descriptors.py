@@ -37,12 +37,12 @@ class FileDescriptors(ProcessFault):
         0, ge=0, le=1_000_000, strict=True, description="descriptors that it may still open; 0 to 1000000"
     )
 
-    def prepare(self, at: Controls, name: str) -> None:
+    def check(self, at: Controls) -> None:
         own = at.processes.own_limit(self.on)
         free = files.free_below(files.open_numbers(own.process), own.soft)
         if own.soft >= 0 and self.leave >= free:
             raise ProcessFaultError(
-                f"{name}: {self.on} has {free} descriptors left of {own.soft}, so leaving it {self.leave} "
+                f"{self.on} has {free} descriptors left of {own.soft}, so leaving it {self.leave} "
                 f"takes nothing away; ask for less"
             )
 

@@ -35,8 +35,8 @@ class MemoryPressure(ProcessFault):
     kind: Literal["memory_pressure"] = "memory_pressure"
     mib: int = Field(ge=1, le=1_048_576, strict=True, description="MiB to hold; 1 to 1048576, if it is free")
 
-    def prepare(self, at: Controls, name: str) -> None:
-        part = at.processes.of(self.on)
+    def check(self, at: Controls) -> None:
+        at.processes.of(self.on)
         available, reserve = available_bytes(), reserve_bytes()
         if self.mib * MIB > available - reserve:
             most = max(0, (available - reserve) // MIB)
@@ -44,11 +44,14 @@ class MemoryPressure(ProcessFault):
                 f"ask for at most {most} MiB" if most else "free some memory first, or leave this fault out"
             )
             raise ProcessFaultError(
-                f"{name}: {self.mib} MiB cannot be taken: {available // MIB} MiB are available, "
+                f"{self.mib} MiB cannot be taken: {available // MIB} MiB are available, "
                 f"of which {reserve // MIB} MiB must stay free; {advice}"
             )
-        floor = int(FLOOR_RATIO * reserve / MIB)
-        at.processes.hogs.hire(name, [("memory", str(self.mib), str(floor))], nice_of(part))
+
+    def prepare(self, at: Controls, name: str) -> None:
+        floor = int(FLOOR_RATIO * reserve_bytes() / MIB)
+        nice = nice_of(at.processes.of(self.on))
+        at.processes.hogs.hire(name, [("memory", str(self.mib), str(floor))], nice)
 
     def inject(self, at: Controls, name: str) -> None:
         at.processes.hogs.set_off(name)

@@ -44,9 +44,8 @@ class ProcessFault(Fault, ABC):
         """No span must show it: what the kernel said is in the journal (`observed` of `fault.removed`)."""
         return {"segment": self.segment, "evidence": True}
 
-    def prepare(self, at: Controls, name: str) -> None:
+    def check(self, at: Controls) -> None:
         """Refuse a part that is not ours or does not run."""
-        del name
         at.processes.of(self.on)
 
 

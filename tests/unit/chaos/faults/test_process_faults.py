@@ -89,4 +89,6 @@ def test_a_stack_of_containers_refuses_before_anything_is_written(kind: str, tmp
     control = FaultControl({"mine": fault(kind)}, at, journal)
     with pytest.raises(EnvironmentFailure, match=r"fault mine could not be injected: .*run in containers"):
         control.inject("mine")
+    with pytest.raises(EnvironmentFailure, match=r"fault mine cannot be done here: .*run in containers"):
+        control.check()
     assert read(journal.path) == [] and control.active == ()
