@@ -202,7 +202,6 @@ class Bench:
         self.evidence = Evidence(now_s=clock)
         self.hop = Hop("p", random.Random(1), self.evidence, dial_timeout_s=5.0)
         self.accepted = 0
-        self.gone = asyncio.Event()
         self._servers: list[asyncio.Server] = []
         self._tasks: set[asyncio.Task[Any]] = set()
 
@@ -216,8 +215,8 @@ class Bench:
             self._tasks.add(task)
             try:
                 await serve(reader, writer)
-            except (ConnectionError, asyncio.IncompleteReadError):
-                self.gone.set()
+            except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+                pass
             finally:
                 writer.close()
 
