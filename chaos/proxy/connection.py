@@ -252,8 +252,9 @@ class Connection:
             self.close()
         else:
             end.outgoing.receive_end()
-        if other.transport is None and self._dial is not None and not self._dial.done():
-            self._dial.cancel()
+        if other.transport is None:  # the upstream's, which is not reached yet or never will be
+            if self._dial is not None:
+                self._dial.cancel()
             self._gone()
 
     def close(self) -> None:

@@ -19,6 +19,7 @@ from chaos.proxy.toxics.stage import Receiver, Timer
 if TYPE_CHECKING:
     from chaos.proxy.connection import Connection, End
 
+_EARLY_BYTES = 64 * 1024
 _KINDS = stage_kinds()
 
 
@@ -185,8 +186,10 @@ class Link:
         self.head = self.stages[0] if self.stages else None
 
     def _keep(self, data: bytes) -> None:
+        """The sink is not connected yet; a source that is read on is seen when it breaks off."""
         self._early.append(data)
-        self.stop(self)
+        if sum(map(len, self._early)) > _EARLY_BYTES:
+            self.stop(self)
 
 
 def _nothing(data: bytes) -> None:
