@@ -105,6 +105,33 @@ def test_bandwidth_limits_the_rate(server: Any, upstream: Start, connect: Connec
     assert 0.47 <= time.perf_counter() - started_s < 0.48 + LATE_S
 
 
+def test_documented_deviation_a_bandwidth_of_nothing(server: Any, echo: str, connect: Connect) -> None:
+    """A rate of 0 holds everything back in Toxiproxy; the built-in proxy has `timeout` for that."""
+    client = connect(server.proxy(echo))
+    answer = server.ask("POST", "/proxies/p/toxics", {"type": "bandwidth", "attributes": {"rate": 0}})
+    assert answer.status_code == (400 if server.is_builtin else 200)
+    client.sendall(b"x")
+    client.settimeout(5 if server.is_builtin else 0.5)
+    if server.is_builtin:
+        assert "use timeout to stop all data" in answer.json()["error"]
+        assert client.recv(1) == b"x"
+    else:
+        with pytest.raises(TimeoutError):
+            client.recv(1)
+
+
+def test_documented_deviation_a_slicer_as_various_as_large(
+    server: Any, upstream: Start, connect: Connect
+) -> None:
+    """A variation as large as the average is safe in Toxiproxy, against its reputation; beyond, it dies."""
+    data = random_bytes(300_000)
+    address = server.proxy(upstream(source_of(data)))
+    body = {"type": "slicer", "attributes": {"average_size": 100, "size_variation": 100}}
+    added = server.ask("POST", "/proxies/p/toxics", body)
+    assert added.status_code == (400 if server.is_builtin else 200)
+    assert connect(address).read() == data
+
+
 def test_bandwidth_sends_small_answers_at_their_own_pace(server: Any, echo: str, connect: Connect) -> None:
     """A hundred bytes at 1 KB/s take a tenth of a second."""
     client = connect(server.proxy(echo))
@@ -215,6 +242,27 @@ def test_reset_peer_resets_a_new_connection(server: Any, echo: str, connect: Con
     assert 0.15 - EARLY_S <= time.perf_counter() - started_s < 0.15 + LATE_S
 
 
+@pytest.mark.parametrize("stream", ["upstream", "downstream"])
+def test_reset_peer_takes_the_end_for_a_first_byte(
+    server: Any, upstream: Start, connect: Connect, stream: str
+) -> None:
+    """A side that ends without a byte sets it off, too."""
+
+    def serve(connection: socket.socket) -> None:
+        if stream == "downstream":
+            connection.shutdown(socket.SHUT_WR)
+        connection.recv(1)
+        time.sleep(2)
+
+    address = server.proxy(upstream(serve))
+    server.toxic("reset_peer", stream, timeout=50)
+    client = connect(address)
+    if stream == "upstream":
+        client.shutdown(socket.SHUT_WR)
+    with pytest.raises(ConnectionResetError):
+        client.recv(1)
+
+
 def test_documented_deviation_reset_peer_on_an_open_connection(
     server: Any, echo: str, connect: Connect
 ) -> None:
@@ -294,10 +342,11 @@ def test_a_negative_limit_is_zero(server: Any, echo: str, connect: Connect, limi
     assert client.read() == b""
 
 
-def test_a_negative_timeout_never_closes(server: Any, echo: str, connect: Connect) -> None:
-    """A timeout of -1 is a black hole, as 0 is."""
+@pytest.mark.parametrize("timeout", [-1, 10**13])
+def test_a_timeout_that_never_comes(server: Any, echo: str, connect: Connect, timeout: int) -> None:
+    """A timeout of -1, or of 300 years, is a black hole, as 0 is."""
     client = connect(server.proxy(echo))
-    server.toxic("timeout", timeout=-1)
+    server.toxic("timeout", timeout=timeout)
     client.sendall(b"x")
     client.settimeout(0.3)
     with pytest.raises(TimeoutError):

@@ -6,10 +6,13 @@ These are the deviations that the built-in proxy is there for: each is shown on 
 from __future__ import annotations
 
 import contextlib
+import random
 import socket
 import subprocess
 import sys
+import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -21,6 +24,9 @@ pytestmark = pytest.mark.slow
 Connect = Callable[..., Any]
 Start = Callable[[Callable[[socket.socket], None]], str]
 
+linux_only = pytest.mark.skipif(
+    sys.platform != "linux", reason="how a full backlog treats a SYN is Linux's own"
+)
 DEADLY = [
     ("slicer", {}),
     ("slicer", {"average_size": 10, "size_variation": 1000}),
@@ -109,6 +115,7 @@ def test_documented_deviation_a_client_that_does_not_read(
     assert hangs(server, method, path, body) != server.is_builtin
     assert hangs(server, "GET", "/proxies") != server.is_builtin
     assert hangs(server, "GET", "/proxies/stuck") != server.is_builtin
+    assert server.ask("GET", "/proxies/other").status_code == 200
     started_s = time.perf_counter()
     assert server.ask("DELETE", "/proxies/stuck").status_code == 204
     assert time.perf_counter() - started_s < 2
@@ -123,6 +130,57 @@ def test_disabling_first_is_safe(server: Any, stuck: socket.socket) -> None:  # 
     server.untoxic("latency_downstream", "stuck")
     assert server.ask("POST", "/proxies/stuck", {"enabled": True}).status_code == 200
     assert time.perf_counter() - started_s < 2
+
+
+def test_a_client_that_reads_on_frees_what_hangs(server: Any, upstream: Start) -> None:
+    """Once it reads, all that was sent arrives whole, and the call about the toxic is answered."""
+    data = random.Random(7).randbytes(24_000_000)
+    address = server.proxy(upstream(sending(data)), "stuck")
+    server.toxic("latency", proxy="stuck", latency=20)
+    answers: list[int] = []
+
+    def remove() -> None:
+        path = "/proxies/stuck/toxics/latency_downstream"
+        answers.append(server.ask("DELETE", path, timeout=20).status_code)
+
+    with socket.create_connection(address) as client:
+        time.sleep(0.5)
+        caller = threading.Thread(target=remove, daemon=True)
+        caller.start()
+        time.sleep(0.5)
+        assert (answers == []) != server.is_builtin
+        client.settimeout(10)
+        got = bytearray()
+        while len(got) < len(data):
+            piece = client.recv(1 << 20)
+            assert piece, "the connection ended early"
+            got += piece
+        caller.join(20)
+    assert answers == [204]
+    assert bytes(got) == data
+
+
+def full_listener() -> socket.socket:
+    """A port that takes no further connection: its backlog is full, and nobody accepts."""
+    listener = socket.create_server(("127.0.0.1", 0), backlog=0)
+    for _ in range(3):
+        each = socket.socket()
+        each.setblocking(False)
+        each.connect_ex(listener.getsockname())
+        weakref.finalize(listener, each.close)
+    time.sleep(0.1)
+    return listener
+
+
+@linux_only
+def test_documented_deviation_disabling_while_it_dials(server: Any, connect: Connect) -> None:
+    """While Toxiproxy dials an upstream that does not answer, even disabling hangs; not so the other."""
+    listener = full_listener()
+    address = server.proxy("{}:{}".format(*listener.getsockname()))
+    connect(address)
+    time.sleep(0.3)
+    assert hangs(server, "POST", "/proxies/p", {"enabled": False}) != server.is_builtin
+    listener.close()
 
 
 def test_documented_deviation_the_seed(start_server: Any, kind: str, echo: str, connect: Connect) -> None:
@@ -145,22 +203,13 @@ def test_documented_deviation_the_seed(start_server: Any, kind: str, echo: str, 
     assert (first == second) == (kind == "builtin")
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="how a full backlog treats a SYN is Linux's own")
+@linux_only
 def test_documented_deviation_an_upstream_that_does_not_accept(server: Any, connect: Connect) -> None:
     """Toxiproxy dials one client after the other, so one that waits holds up the next; not so the other."""
-    listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
-    listener.listen(0)
-    full = [socket.socket() for _ in range(3)]
-    for each in full:
-        each.setblocking(False)
-        each.connect_ex(listener.getsockname())
-    time.sleep(0.1)
+    listener = full_listener()
     address = server.proxy("{}:{}".format(*listener.getsockname()))
     first = connect(address)  # its dial meets a full backlog: the next SYN goes out after a second
     time.sleep(0.2)
-    for each in full:
-        each.close()
     listener.settimeout(0.1)
     with contextlib.suppress(TimeoutError):
         while True:

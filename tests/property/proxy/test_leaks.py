@@ -1,0 +1,207 @@
+"""Ten thousand connections through every kind of proxy leave nothing behind: tasks, sockets, timers, memory.
+
+All of it runs in this process, on one loop, so that each of these can be counted. What is measured after a
+thousand connections is measured again after ten thousand more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import random
+import socket
+import struct
+import tracemalloc
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from chaos.fault_proxy import Toxic
+from chaos.proxy import proxy as proxy_module
+from chaos.proxy.evidence import Evidence
+from chaos.proxy.registry import ProxyInput, Registry
+
+pytestmark = pytest.mark.slow
+
+CONNECTIONS = 10_000
+WARM_UP = 1_000
+AT_ONCE = 100
+#: Ten bytes a connection; one that stays behind takes some three thousand.
+MOST_GAINED_BYTES = CONNECTIONS * 10
+SETTLE_S = 10.0
+GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2000\r\n\r\n" + b"x" * 2000
+RESET = struct.pack("ii", 1, 0)
+
+TOXICS = {
+    "plain": (),
+    "latency": (Toxic("t", "latency"),),
+    "chain": (Toxic("s", "slicer"), Toxic("b", "bandwidth", "upstream"), Toxic("l", "latency", "upstream")),
+    "timeout": (Toxic("t", "timeout"),),
+    "reset": (Toxic("t", "reset_peer", "upstream"),),
+    "limit": (Toxic("t", "limit_data"),),
+    "slow_close": (Toxic("t", "slow_close"),),
+    "http": (),
+    "dead": (),
+}
+ATTRIBUTES = {
+    "latency": {"latency": 3, "jitter": 2},
+    "slicer": {"average_size": 500, "size_variation": 100, "delay": 10},
+    "bandwidth": {"rate": 5000},
+    "timeout": {"timeout": 5},
+    "reset_peer": {"timeout": 3},
+    "limit_data": {"bytes": 1000},
+    "slow_close": {"delay": 4},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """What a process holds."""
+
+    tasks: int
+    descriptors: int
+    timers: int
+    connections: int
+    held_bytes: int
+    memory_bytes: int
+
+
+class Lab:
+    """A registry with one proxy for each kind of fault, and an upstream."""
+
+    def __init__(self) -> None:
+        self.registry = Registry(random.Random(1), Evidence(room=100))
+        self.rng = random.Random(2)
+        self.ports: dict[str, int] = {}
+
+    async def start(self) -> None:
+        server = await asyncio.start_server(self.answer, "127.0.0.1", 0, backlog=1024)
+        self.server = server
+        upstream = "{}:{}".format(*server.sockets[0].getsockname())
+        for name, toxics in TOXICS.items():
+            wanted = ProxyInput(
+                name, "127.0.0.1:0", "127.0.0.1:1" if name == "dead" else upstream, True, http=name == "http"
+            )
+            made = await self.registry.create(wanted)
+            self.ports[name] = int(made.listen.rpartition(":")[2])
+            for toxic in toxics:
+                await self.registry.add_toxic(name, toxic, ATTRIBUTES[toxic.type])
+
+    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(ANSWER)
+            await writer.drain()
+            await reader.read()
+        writer.transport.abort()
+
+    async def one(self) -> None:
+        """One client with manners of its own: it waits, or leaves early, half-closes or resets."""
+        name = self.rng.choice(list(self.ports))
+        way = self.rng.randrange(5)
+        with contextlib.suppress(OSError, TimeoutError):
+            async with asyncio.timeout(5):
+                reader, writer = await asyncio.open_connection("127.0.0.1", self.ports[name])
+                try:
+                    if way == 0:
+                        return
+                    writer.write(GET[: 9 if way == 1 else None])
+                    if way == 2 and name != "http":
+                        writer.write_eof()
+                    if way in (2, 3):
+                        with contextlib.suppress(asyncio.IncompleteReadError):
+                            await reader.readexactly(len(ANSWER))
+                    if way == 4:
+                        sock = writer.get_extra_info("socket")
+                        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+                finally:
+                    writer.transport.abort()
+
+    async def many(self, connections: int) -> None:
+        for start in range(0, connections, AT_ONCE):
+            await asyncio.gather(*(self.one() for _ in range(AT_ONCE)))
+            if start % 1000 == 0:  # what is cut off in the middle must leave nothing either
+                await self.registry.update("plain", enabled=False)
+                await self.registry.update("plain", enabled=True)
+
+    async def count(self) -> Count:
+        """What is held once everything has come to its end."""
+        loop = asyncio.get_running_loop()
+        ends_s = loop.time() + SETTLE_S
+        while any(proxy.traffic.open for proxy in self.registry.proxies()) and loop.time() < ends_s:
+            await asyncio.sleep(0.05)
+        await asyncio.sleep(0.2)
+        gc.collect()
+        return Count(
+            tasks=len(asyncio.all_tasks()),
+            descriptors=len(list(Path("/dev/fd").iterdir())),
+            timers=sum(not timer.cancelled() for timer in loop._scheduled),  # type: ignore[attr-defined]
+            connections=sum(proxy.traffic.open for proxy in self.registry.proxies()),
+            held_bytes=self.registry.held.bytes,
+            memory_bytes=tracemalloc.get_traced_memory()[0],
+        )
+
+
+def run(work: Callable[[Lab], Awaitable[tuple[Count, Count]]]) -> tuple[Count, Count]:
+    """Counts before and after, on asyncio's own loop, whose timers can be seen."""
+
+    async def in_lab() -> tuple[Count, Count]:
+        lab = Lab()
+        await lab.start()
+        try:
+            return await work(lab)
+        finally:
+            await lab.registry.stop()
+            lab.server.close()
+
+    tracemalloc.start()
+    try:
+        with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+            return runner.run(in_lab())
+    finally:
+        tracemalloc.stop()
+
+
+def test_ten_thousand_connections_leave_nothing() -> None:
+    """Everything that can be counted is what it was; memory gains no ten bytes a connection."""
+
+    async def work(lab: Lab) -> tuple[Count, Count]:
+        await lab.many(WARM_UP)
+        before = await lab.count()
+        await lab.many(CONNECTIONS)
+        return before, await lab.count()
+
+    before, after = run(work)
+    assert (after.connections, after.held_bytes) == (0, 0)
+    assert after.tasks == before.tasks
+    assert after.descriptors == before.descriptors
+    assert after.timers <= before.timers
+    assert after.memory_bytes - before.memory_bytes < MOST_GAINED_BYTES
+
+
+def test_a_leak_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Negative control: every tenth connection kept by mistake goes past the limit in a tenth of the run."""
+    kept: list[object] = []
+
+    class Forgetful(proxy_module.Connection):
+        __slots__ = ()
+
+        def __init__(self, *arguments: object) -> None:
+            super().__init__(*arguments)  # type: ignore[arg-type]
+            if self.number % 10 == 0:
+                kept.append(self)
+
+    monkeypatch.setattr(proxy_module, "Connection", Forgetful)
+
+    async def work(lab: Lab) -> tuple[Count, Count]:
+        await lab.many(WARM_UP)
+        before = await lab.count()
+        await lab.many(WARM_UP)
+        return before, await lab.count()
+
+    before, after = run(work)
+    assert after.memory_bytes - before.memory_bytes > MOST_GAINED_BYTES
