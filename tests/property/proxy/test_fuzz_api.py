@@ -226,6 +226,7 @@ def test_ten_thousand_malformed_requests(tmp_path: Path) -> None:
     """It lives, answers rightly after each 500, and neither memory nor descriptors pile up."""
     with attacked(tmp_path) as server:
         server.ask("POST", "/proxies", {"name": "p", "listen": "127.0.0.1:0", "upstream": "127.0.0.1:9"})
+        server.assert_well()
         before = server.descriptors()
         early_bytes, late_bytes = asyncio.run(attack_in_batches(server))
         server.assert_well()

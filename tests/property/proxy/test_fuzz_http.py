@@ -223,6 +223,7 @@ async def attack_in_batches(server: Attacked) -> tuple[int, int]:
 def test_ten_thousand_malformed_exchanges(tmp_path: Path) -> None:
     """It lives, says nothing but HTTP, serves a good request after each 500, lets go of each connection."""
     with attacked(tmp_path) as server:
+        server.assert_well()  # its loop runs now, with all that takes
         before = server.descriptors()
         early_bytes, late_bytes = asyncio.run(attack_in_batches(server))
         ends_s = time.monotonic() + SETTLE_S
