@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import ipaddress
 import logging
 import random
+import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -84,9 +87,13 @@ def main(arguments: list[str] | None = None, prog: str = "python -m chaos.proxy"
     )
 
     async def serve() -> None:
-        asyncio.get_running_loop().set_exception_handler(_say_in_one_line)
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(_say_in_one_line)
+        server = _Server(config)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, server.handle_exit, number, None)
         registry.lag.start()
-        await uvicorn.Server(config).serve(sockets=[listener])
+        await server.serve(sockets=[listener])
         registry.lag.stop()
         await registry.stop()
         await registry.evidence.close()
@@ -94,6 +101,14 @@ def main(arguments: list[str] | None = None, prog: str = "python -m chaos.proxy"
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
         runner.run(serve())
     return 0
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to us: uvicorn's would end the process before the evidence is on the disk."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
 
 
 _HOW_TO = """\

@@ -136,6 +136,7 @@ class Connection:
         "_common",
         "_dial",
         "_is_gone",
+        "_is_joined",
         "_loop",
         "_on_gone",
         "_proxy",
@@ -160,6 +161,7 @@ class Connection:
         self.number = common.evidence.next_connection()
         self.over = False
         self._is_gone = False
+        self._is_joined = False
         self._proxy = proxy
         self._common = common
         self._loop = loop
@@ -192,12 +194,19 @@ class Connection:
             accepted.close()
             self._gone()
             return
+        self._is_joined = True
         if self.over:
             self.upstream.lost = True
+            self.client.abort()
             return
         try:
             async with asyncio.timeout(DIAL_TIMEOUT_S):
                 await dial(self._loop, lambda: self.upstream)
+        except asyncio.CancelledError:  # uvloop does not tell of the loss of what it has just connected
+            self.upstream.lost = True
+            if self.client.lost:
+                self._gone()
+            raise
         except (AddressError, OSError, TimeoutError, ValueError, OverflowError) as error:
             _log.info("proxy %s cannot reach its upstream: %s", self._proxy, error or "no answer in time")
             self.upstream.lost = True
@@ -223,6 +232,8 @@ class Connection:
     def end_ready(self, end: End) -> None:
         """A socket is connected: data for it can flow, also what came before."""
         assert end.transport is not None
+        if self.over and end is self.client:
+            return  # dropped once it is joined: uvloop does not tell of its loss before
         if self.over or (self.client.lost and end is self.upstream):
             end.abort()
             return
@@ -280,7 +291,7 @@ class Connection:
         self.over = True
         self.upstream_link.discard()
         self.downstream.discard()
-        if self.client.transport is None:
+        if not self._is_joined:
             return  # it is being accepted, and dropped once it is
         if self._dial is not None:
             self._dial.cancel()

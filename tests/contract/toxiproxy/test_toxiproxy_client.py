@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from chaos.builtin_proxy import BuiltinProxy, HttpFaultSpec
 from chaos.controls import Controls
 from chaos.faults import parse_fault
 from chaos.toxiproxy import FaultProxyError, ProxyGoneError, ProxyMissingError, Toxic, Toxiproxy
@@ -128,6 +129,33 @@ def test_reset_enables_and_cleans_everything(client: Toxiproxy) -> None:
     client.reset()
     state = client.proxy("llm")
     assert (state.enabled, state.toxics) == (True, ())
+
+
+def test_what_toxiproxy_cannot_do_is_told_with_what_can(server: Any) -> None:
+    """Asked for a lease, evidence or requests, Toxiproxy is an error, and nothing half done is left."""
+    client = BuiltinProxy(server.api, timeout_s=3.0)
+    client.create_proxy("web", "127.0.0.1:0", UP)
+    calls: list[Callable[[], object]] = [
+        lambda: client.put_lease("run", 5),
+        lambda: client.create_proxy("hop", "127.0.0.1:0", UP, http=True),
+        lambda: client.create_proxy("leased", "127.0.0.1:0", UP, lease="run"),
+        lambda: client.add_toxic("web", Toxic("slow", "latency", lease="run")),
+        lambda: client.add_http_fault("hop", HttpFaultSpec("bad", "http_error", {"status": 503})),
+        lambda: client.disable("web", "run"),
+        client.evidence,
+        lambda: client.end_lease("run"),
+    ]
+    if server.kind == "builtin":
+        for call in calls:
+            call()
+        assert list(client.toxics("web")) == []
+        return
+    for call in calls:
+        with pytest.raises(FaultProxyError, match=r"RAGQUAKE_PROXY=builtin|lease =  .asked: run"):
+            call()
+    assert sorted(client.proxies()) == ["web"]
+    assert client.toxics("web") == {}
+    assert client.proxy("web").enabled
 
 
 def test_a_process_that_is_gone_is_told_from_one_that_hangs() -> None:
