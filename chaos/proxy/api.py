@@ -133,8 +133,8 @@ class Api:
                 return _text(400, _json(_error(_bad_body(bad))) + "\n"), True
             except Exception as broken:
                 _log.exception("%s %s failed", method, path.replace(_SLASH_IN_A_NAME, "%2F"))
-                refused = RefusedError(f"the proxy itself failed: {broken!r}; its log has more", 500)
-                return _text(500, _json(_error(refused)) + "\n"), True
+                failed = RefusedError(f"the proxy itself failed: {broken!r}; its log has more", 500)
+                return _text(500, _json(_error(failed)) + "\n"), True
         return _text(404, "404 page not found\n"), False
 
     async def _version(self, _: bytes) -> Answer:

@@ -197,6 +197,7 @@ def check(request: bytes, answer: bytes) -> None:
         return
     status = answer[:12]
     assert status.startswith((b"HTTP/1.1 ", b"HTTP/1.0 ")), (request[:300], answer[:300])
+    assert b"the proxy itself failed" not in answer, (request[:600], answer[:300])
     assert b"Internal Server Error\r\n" not in answer or b'"status":500' in answer, (
         request[:600],
         answer[:300],
