@@ -75,6 +75,7 @@ class Stream(asyncio.Protocol):
         self.keep = False
         self.repeat = True
         self._under_way = False
+        self._tail = b""
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

@@ -20,6 +20,7 @@ import pytest
 import requests
 
 from chaos.clock import SystemClock
+from chaos.stack.ports import reserve_port
 from chaos.toxiproxy import Toxiproxy
 
 ROOT = Path(__file__).parents[3]
@@ -99,14 +100,9 @@ def find_server() -> str | None:
     return shutil.which("toxiproxy-server") or (str(here) if here.exists() else None)
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
 @pytest.fixture(scope="session", params=["toxiproxy", "builtin"])
 def running(request: pytest.FixtureRequest) -> Iterator[Server]:
-    port = str(free_port())
+    port = str(reserve_port())
     if request.param == "builtin":
         command = [sys.executable, "-m", "chaos.proxy", "--host", "127.0.0.1", "--port", port]
     else:
