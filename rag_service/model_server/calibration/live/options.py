@@ -63,9 +63,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--verify", action="store_true", help="run the fitted simulator as a process, too")
     parser.add_argument("--tolerance", type=_checked(_ratio), default="0.2", help="exit 1 beyond it")
     parser.add_argument("--seed", type=_checked(_seed), help="of prompts and lengths (default: a new one)")
-    parser.add_argument("--out", type=_checked(_file), metavar="PRESET.toml")
-    parser.add_argument("--plot", type=_checked(_file), metavar="FILE.svg")
-    parser.add_argument("--json", type=_checked(_file), metavar="FILE.json")
+    parser.add_argument("--out", type=writable_file, metavar="PRESET.toml")
+    parser.add_argument("--plot", type=writable_file, metavar="FILE.svg")
+    parser.add_argument("--json", type=writable_file, metavar="FILE.json")
 
 
 def _checked(parse: Callable[[str], Any]) -> Callable[[str], Any]:
@@ -128,9 +128,11 @@ def _ratio(text: str) -> float:
     return ratio
 
 
-def _file(text: str) -> Path:
+def writable_file(text: str) -> Path:
     """A file that can be written: better to hear it now than after the measurement."""
     path = Path(text)
     if path.is_dir() or not path.parent.is_dir():
-        raise ValueError(f"{text!r} cannot be written: its folder does not exist, or it is one")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} cannot be written: its folder does not exist, or it is one"
+        )
     return path
