@@ -63,17 +63,21 @@ class Shape:
 
 
 class Stream(asyncio.Protocol):
-    """One connection that asks the same again and again; errors and answers that break off have failed."""
+    """One connection that asks the same again and again; errors and answers that break off have failed.
 
-    def __init__(self, request: bytes) -> None:
+    One that asks `once` keeps what comes. That is said before it connects: the first bytes may be there before
+    whoever opened it goes on.
+    """
+
+    def __init__(self, request: bytes, *, once: bool = False) -> None:
         self._request = request
         self.events = 0
         self.reads = 0
         self.answers = 0
         self.failed = 0
         self.body = bytearray()
-        self.keep = False
-        self.repeat = True
+        self.keep = once
+        self.repeat = not once
         self._under_way = False
         self._tail = b""
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -131,8 +135,9 @@ class Streams:
     async def first_answer(self) -> Shape:
         """One answer, read whole: all others are taken to be like it. Raises NoTokens."""
         loop = asyncio.get_running_loop()
-        _, stream = await loop.create_connection(lambda: Stream(self.request), self.host, self.port)
-        stream.keep, stream.repeat = True, False
+        _, stream = await loop.create_connection(
+            lambda: Stream(self.request, once=True), self.host, self.port
+        )
         try:
             await asyncio.wait_for(stream.done, _ANSWER_LIMIT_S)
         except TimeoutError:

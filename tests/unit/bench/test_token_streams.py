@@ -70,6 +70,19 @@ def test_an_error_is_a_failure_and_no_answer() -> None:
     assert (stream.answers, stream.failed, stream.events) == (0, 1, 0)
 
 
+def test_one_that_asks_once_keeps_all_that_comes() -> None:
+    """What arrives before its opener goes on is part of the answer, and no other is asked for."""
+
+    async def kept() -> tuple[Shape, list[bytes], bool]:
+        stream, transport = Stream(b"ask", once=True), Transport()
+        stream.connection_made(cast(Any, transport))
+        stream.data_received(answer([ROLE, EVENT, EVENT, DONE]))
+        await asyncio.sleep(0)
+        return shape_of(bytes(stream.body)), transport.written, transport.closed
+
+    assert asyncio.run(kept()) == (Shape(2, 4), [b"ask"], True)
+
+
 def test_an_answer_that_breaks_off_is_a_failure() -> None:
     """A server that closes connections in mid-answer has not answered; one that closes them between has."""
 
