@@ -65,8 +65,8 @@ class Shape:
 class Stream(asyncio.Protocol):
     """One connection that asks the same again and again; errors and answers that break off have failed.
 
-    One that asks `once` keeps what comes. It is told so before it connects: the first bytes may come before its
-    opener goes on.
+    One that asks `once` keeps what comes. It is told so before it connects: the first bytes may come before
+    its opener goes on.
     """
 
     def __init__(self, request: bytes, *, once: bool = False) -> None:
