@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import inspect
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from chaos.experiment import BUNDLED, LoadedExperiment, load_experiment
 from chaos.faults import fault_kinds
+from chaos.faults.fault import Need
 from slo.documents import DocumentError
 from slo.history import FILE, BreakingPoint, History
 from slo.units import format_duration
 
 Row = dict[str, Any]
+NEEDS: Mapping[Need, str] = {
+    "bytes": "needs: bytes; Toxiproxy or the built-in proxy",
+    "requests": "needs: requests; the built-in proxy, which stands behind Toxiproxy where that is used",
+    "processes": "needs: processes; a part that ragquake started itself (--stack local, no --llm URL)",
+}
 
 
 def experiment_rows() -> list[Row]:
@@ -46,6 +53,7 @@ def fault_rows() -> list[Row]:
     return [
         {
             "kind": kind,
+            "needs": fault.needs,
             "parameters": ", ".join(name for name in fault.model_fields if name not in ("on", "kind"))
             or "none",
             "what it does": (inspect.getdoc(fault) or "").splitlines()[0],
@@ -59,7 +67,7 @@ def explain_fault(kind: str) -> str | None:
     fault = fault_kinds().get(kind)
     if fault is None:
         return None
-    lines = [kind, "", inspect.getdoc(fault) or "", "", "parameters:"]
+    lines = [kind, "", inspect.getdoc(fault) or "", "", NEEDS[fault.needs], "", "parameters:"]
     for name, field in fault.model_fields.items():
         if name == "kind":
             continue

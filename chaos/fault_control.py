@@ -9,19 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from chaos.controls import Controls
 from chaos.errors import EnvironmentFailure
 from chaos.fault_proxy import FaultProxyError
 from chaos.faults import Fault
 from chaos.journal import Journal
-from chaos.toxiproxy import Toxiproxy
+from chaos.processes import ProcessFaultError
 
 
 class FaultControl:
     """The declared faults of one run and which of them are in."""
 
-    def __init__(self, faults: Mapping[str, Fault], proxy: Toxiproxy, journal: Journal) -> None:
+    def __init__(self, faults: Mapping[str, Fault], at: Controls, journal: Journal) -> None:
         self._faults = faults
-        self._proxy = proxy
+        self._at = at
         self._journal = journal
         self._active: list[str] = []
 
@@ -41,13 +42,14 @@ class FaultControl:
             self.inject(name)
 
     def inject(self, name: str) -> None:
-        """Put one fault in and verify, by reading back, that the proxy has it."""
+        """Put one fault in and verify, by reading back, that it is there."""
         fault = self._faults[name]
-        self._journal.append("undo.declared", fault=name, undo=dict(fault.undo(self._proxy.api, name)))
         try:
-            fault.inject(self._proxy, name)
-            read_back = dict(fault.read_back(self._proxy, name))
-        except FaultProxyError as error:
+            fault.prepare(self._at, name)
+            self._journal.append("undo.declared", fault=name, undo=dict(fault.undo(self._at, name)))
+            fault.inject(self._at, name)
+            read_back = dict(fault.read_back(self._at, name))
+        except (FaultProxyError, ProcessFaultError) as error:
             raise EnvironmentFailure(f"fault {name} could not be injected: {error}") from error
         self._active.append(name)
         facts = {"on": fault.on, "kind": fault.kind, "parameters": dict(fault.parameters())}
@@ -58,11 +60,11 @@ class FaultControl:
         """Take one fault out and verify that it is gone."""
         fault = self._faults[name]
         try:
-            fault.remove(self._proxy, name)
+            fault.remove(self._at, name)
             self._journal.append("fault.removed", fault=name)
-            if not fault.is_gone(self._proxy, name):
-                raise EnvironmentFailure(f"fault {name} was removed but the fault proxy still shows it")
-        except FaultProxyError as error:
+            if not fault.is_gone(self._at, name):
+                raise EnvironmentFailure(f"fault {name} was removed but what it did still shows")
+        except (FaultProxyError, ProcessFaultError) as error:
             raise EnvironmentFailure(f"fault {name} could not be removed: {error}") from error
         self._active.remove(name)
         self._journal.append("fault.verified_gone", fault=name)

@@ -16,6 +16,7 @@ from typing import Any
 from chaos import __version__
 from chaos.bundle_folder import new_bundle, write_inputs
 from chaos.clock import Clock, SystemClock
+from chaos.controls import controls_of
 from chaos.errors import RagquakeError
 from chaos.exit_codes import ExitCode
 from chaos.experiment import LoadedExperiment, PlannedPhase
@@ -34,7 +35,6 @@ from chaos.stack import Stack, open_stack, require_available
 from chaos.stack.model_servers import SIMULATOR, LlmRequest
 from chaos.steady_state import check_steady_state
 from chaos.stop_conditions import StopWatch
-from chaos.toxiproxy import Toxiproxy
 from chaos.warden import Warden, start_warden
 from slo.receiver import Receiver
 from slo.verdict import Verdict
@@ -175,7 +175,7 @@ class _Run:
         self._journal.append("stack.ready", took_s=round(self._clock.monotonic_s() - started_s, 3))
         ready = journeys.wait_ready(stack.require_alive)
         self._plan(ready)
-        faults = FaultControl(self._loaded.faults, Toxiproxy(stack.proxy_api), self._journal)
+        faults = FaultControl(self._loaded.faults, controls_of(stack), self._journal)
         context.callback(self._faults_out, faults)
         t0_s = journeys.begin()
         self._journal.append("load.started", t0_s=t0_s)

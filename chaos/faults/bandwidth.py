@@ -12,9 +12,12 @@ from chaos.faults.fault import ToxicFault
 class Bandwidth(ToxicFault):
     """Each connection carries at most `rate` KB/s (1 KB = 1000 bytes).
 
-    Small answers hardly notice; large ones (many documents, long prompts upstream) do.
-
         thin-pipe: {on: vector_db, kind: bandwidth, rate: 20}
+
+    Looks like: small answers hardly notice; large ones (many documents, long prompts upstream) take their
+    size divided by `rate`.
+    Bit when: the proxy's evidence names the connections that it held up; no span must show it.
+    Undone: the toxic is removed, and what waits in the proxy goes out at once.
     """
 
     toxic_type = "bandwidth"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from chaos.controls import Controls
 from chaos.fault_proxy import FaultProxyError, ProxyMissingError
 from chaos.faults.fault import Fault
-from chaos.toxiproxy import Toxiproxy
 
 
 class Down(Fault):
@@ -17,29 +17,33 @@ class Down(Fault):
     Look for connection pools that keep dead connections after it is back.
 
         no-vector-db: {on: vector_db, kind: down}
+
+    Looks like: connections refused or reset; the dependency itself notices nothing.
+    Bit when: four in five calls of the dependency end in an error.
+    Undone: the proxy listens again on the same port.
     """
 
     kind: Literal["down"] = "down"
 
-    def inject(self, proxy: Toxiproxy, name: str) -> None:  # noqa: ARG002 - a closed port has no name
-        proxy.set_enabled(self.on, False)
+    def inject(self, at: Controls, name: str) -> None:  # noqa: ARG002 - a closed port has no name
+        at.proxy.set_enabled(self.on, False)
 
-    def remove(self, proxy: Toxiproxy, name: str) -> None:  # noqa: ARG002
-        proxy.set_enabled(self.on, True)
+    def remove(self, at: Controls, name: str) -> None:  # noqa: ARG002
+        at.proxy.set_enabled(self.on, True)
 
-    def read_back(self, proxy: Toxiproxy, name: str) -> Mapping[str, Any]:
-        if proxy.proxy(self.on).enabled:
+    def read_back(self, at: Controls, name: str) -> Mapping[str, Any]:
+        if at.proxy.proxy(self.on).enabled:
             raise FaultProxyError(f"read back fault {name!r} on {self.on!r}", "the proxy is enabled")
         return {"enabled": False}
 
-    def is_gone(self, proxy: Toxiproxy, name: str) -> bool:  # noqa: ARG002
+    def is_gone(self, at: Controls, name: str) -> bool:  # noqa: ARG002
         try:
-            return proxy.proxy(self.on).enabled
+            return at.proxy.proxy(self.on).enabled
         except ProxyMissingError:
             return True
 
-    def undo(self, api: str, name: str) -> Mapping[str, Any]:  # noqa: ARG002
-        return {"do": "enable", "api": api, "proxy": self.on}
+    def undo(self, at: Controls, name: str) -> Mapping[str, Any]:  # noqa: ARG002
+        return {"do": "enable", "api": at.proxy.api, "proxy": self.on}
 
     def expects(self) -> Mapping[str, Any] | None:
         return {"segment": self.segment, "errors": True}

@@ -2,7 +2,9 @@
 
 A kind of fault is one file in this package: a subclass of `Fault` (or of `ToxicFault`, when it is one
 toxic on the dependency's proxy) with its parameters, their bounds and a docstring that
-`ragquake explain KIND` shows. Subclassing registers it; no other code changes.
+`ragquake explain KIND` shows. Subclassing registers it; no other code changes. The docstring ends with
+three paragraphs that the catalogue quotes: `Looks like:` (to the service), `Bit when:` (how to tell),
+`Undone:` (how).
 
 A fault carries no name: the experiment names it, and that name is the toxic's name on the proxy, so
 that a person looking at the proxy sees the experiment's own words.
@@ -10,14 +12,16 @@ that a person looking at the proxy sees the experiment's own words.
 
 from __future__ import annotations
 
+import inspect
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from chaos.controls import Controls
 from chaos.fault_proxy import FaultProxyError, ProxyMissingError, Stream, Toxic
-from chaos.toxiproxy import Toxiproxy
 
 SEGMENT_BEHIND: Mapping[str, str] = {"vector_db": "search", "llm": "generate"}
 """The dependencies that a fault can act on, each with the segment whose spans show it."""
@@ -31,6 +35,12 @@ def _known_dependency(name: str) -> str:
     return name
 
 
+Need = Literal["bytes", "requests", "processes"]
+"""What a fault acts on: any fault proxy's bytes, the built-in proxy's requests, processes that we started."""
+
+Label = Literal["Looks like", "Bit when", "Undone"]
+"""What each docstring tells: how the service sees it, how one knows that it bit, how it is undone."""
+
 Dependency = Annotated[str, AfterValidator(_known_dependency)]
 
 
@@ -38,6 +48,8 @@ class Fault(BaseModel, ABC):
     """Something done to one dependency."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    needs: ClassVar[Need] = "bytes"
 
     on: Dependency = Field(description="the dependency it is done to")
     kind: str
@@ -54,24 +66,34 @@ class Fault(BaseModel, ABC):
                 )
             _KINDS[kind] = cls
 
+    def prepare(self, at: Controls, name: str) -> None:
+        """Before the undo record: refuse what cannot be done here, start what the record must name.
+
+        Nothing of it may be felt: a runner that dies now has declared nothing.
+        """
+        del at, name
+
     @abstractmethod
-    def inject(self, proxy: Toxiproxy, name: str) -> None:
+    def inject(self, at: Controls, name: str) -> None:
         """Do it. The undo record must be in the journal by now."""
 
     @abstractmethod
-    def remove(self, proxy: Toxiproxy, name: str) -> None:
+    def remove(self, at: Controls, name: str) -> None:
         """Take it away."""
 
     @abstractmethod
-    def read_back(self, proxy: Toxiproxy, name: str) -> Mapping[str, Any]:
-        """What the proxy says is in; raises `FaultProxyError` when that is not this fault."""
+    def read_back(self, at: Controls, name: str) -> Mapping[str, Any]:
+        """What is in, as the proxy or the kernel says it.
+
+        Raises `FaultProxyError` or `ProcessFaultError` when that is not this fault.
+        """
 
     @abstractmethod
-    def is_gone(self, proxy: Toxiproxy, name: str) -> bool:
-        """Whether the proxy says that nothing of it is left."""
+    def is_gone(self, at: Controls, name: str) -> bool:
+        """Whether the proxy or the kernel says that nothing of it is left."""
 
     @abstractmethod
-    def undo(self, api: str, name: str) -> Mapping[str, Any]:
+    def undo(self, at: Controls, name: str) -> Mapping[str, Any]:
         """Data enough for anyone to undo it: see `chaos.undo`."""
 
     def expects(self) -> Mapping[str, Any] | None:
@@ -81,6 +103,15 @@ class Fault(BaseModel, ABC):
     @abstractmethod
     def parameters(self) -> dict[str, float | int | str]:
         """Its size in plain numbers (durations in seconds), for the journal and the report."""
+
+    @classmethod
+    def told(cls, label: Label) -> str:
+        """One of the three labelled paragraphs of the docstring, on one line; empty where it is missing."""
+        text = inspect.getdoc(cls) or ""
+        found = re.search(
+            rf"^{label}: (.*?)(?=^(?:{'|'.join(get_args(Label))}): |^\s*$|\Z)", text, re.M | re.S
+        )
+        return " ".join(found[1].split()) if found else ""
 
     @property
     def segment(self) -> str:
@@ -105,14 +136,14 @@ class ToxicFault(Fault, ABC):
         """The toxic that this fault is."""
         return Toxic(name, self.toxic_type, self.stream, 1.0, self.attributes())
 
-    def inject(self, proxy: Toxiproxy, name: str) -> None:
-        proxy.add_toxic(self.on, self.toxic(name))
+    def inject(self, at: Controls, name: str) -> None:
+        at.proxy.add_toxic(self.on, self.toxic(name))
 
-    def remove(self, proxy: Toxiproxy, name: str) -> None:
-        proxy.remove_toxic(self.on, name)
+    def remove(self, at: Controls, name: str) -> None:
+        at.proxy.remove_toxic(self.on, name)
 
-    def read_back(self, proxy: Toxiproxy, name: str) -> Mapping[str, Any]:
-        state = proxy.proxy(self.on)
+    def read_back(self, at: Controls, name: str) -> Mapping[str, Any]:
+        state = at.proxy.proxy(self.on)
         found = next((toxic for toxic in state.toxics if toxic.name == name), None)
         asked = f"read back fault {name!r} on {self.on!r}"
         if found is None:
@@ -124,11 +155,11 @@ class ToxicFault(Fault, ABC):
             raise FaultProxyError(asked, f"in is {found}, not {wanted}")
         return {"toxic": found.type, "stream": found.stream, "toxicity": found.toxicity, **found.attributes}
 
-    def is_gone(self, proxy: Toxiproxy, name: str) -> bool:
+    def is_gone(self, at: Controls, name: str) -> bool:
         try:
-            return name not in proxy.toxics(self.on)
+            return name not in at.proxy.toxics(self.on)
         except ProxyMissingError:
             return True
 
-    def undo(self, api: str, name: str) -> Mapping[str, Any]:
-        return {"do": "remove_toxic", "api": api, "proxy": self.on, "toxic": name}
+    def undo(self, at: Controls, name: str) -> Mapping[str, Any]:
+        return {"do": "remove_toxic", "api": at.proxy.api, "proxy": self.on, "toxic": name}

@@ -16,6 +16,10 @@ class LimitData(ToxicFault):
     headers makes every call fail; one above it cuts streams in the middle.
 
         cut-stream: {on: llm, kind: limit_data, bytes: 2000}
+
+    Looks like: connections that the other side closed, some of them in the middle of an answer.
+    Bit when: the proxy's evidence names the connections that it cut; answers shorter than `bytes` are whole.
+    Undone: the toxic is removed; connections that are cut stay cut.
     """
 
     toxic_type = "limit_data"

@@ -19,6 +19,10 @@ class Reset(ToxicFault):
     answers taken as whole.
 
         crashing-llm: {on: llm, kind: reset, after: 500ms}
+
+    Looks like: "connection reset by peer" where an answer was due.
+    Bit when: four in five calls of the dependency end in an error.
+    Undone: the toxic is removed; connections made after that are whole.
     """
 
     toxic_type = "reset_peer"

@@ -18,6 +18,10 @@ class Slicer(ToxicFault):
     Look for readers that take one read for one message: SSE events and UTF-8 cut in the middle.
 
         crumbs: {on: llm, kind: slicer, average_size: 16, size_variation: 8, delay: 1ms}
+
+    Looks like: the same bytes in many small reads; with `delay`, also later.
+    Bit when: the proxy's evidence names the connections that it cut up; no span must show it.
+    Undone: the toxic is removed; what it still holds goes out whole.
     """
 
     toxic_type = "slicer"

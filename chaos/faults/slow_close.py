@@ -16,6 +16,10 @@ class SlowClose(ToxicFault):
     Look for answers read until the connection closes, and for sockets that pile up.
 
         lingering-llm: {on: llm, kind: slow_close, delay: 5s}
+
+    Looks like: whole answers on connections that seem open although the dependency has closed them.
+    Bit when: the proxy's evidence names the connections that it kept open; no span must show it.
+    Undone: the toxic is removed; connections that linger are closed.
     """
 
     toxic_type = "slow_close"

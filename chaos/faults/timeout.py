@@ -19,6 +19,10 @@ class Timeout(ToxicFault):
     Look for calls without a deadline of their own; this is what they hang on.
 
         silent-llm: {on: llm, kind: timeout}
+
+    Looks like: silence, until the caller's own timeout.
+    Bit when: four in five calls of the dependency end in an error.
+    Undone: the toxic is removed, and with it every connection that was silenced.
     """
 
     toxic_type = "timeout"

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from chaos.controls import Controls
 from chaos.faults import parse_fault
 from chaos.toxiproxy import FaultProxyError, ProxyGoneError, ProxyMissingError, Toxic, Toxiproxy
 from chaos.undo import perform
@@ -41,15 +42,16 @@ def test_a_fault_goes_in_reads_back_and_is_undone_twice(
     """Injected, a fault reads back; undone from its record it is gone; undone again that is fine."""
     client.create_proxy(on, "127.0.0.1:0", UP)
     fault = parse_fault("the-fault", {"on": on, **raw})
-    undo = fault.undo(client.api, "the-fault")
-    assert fault.is_gone(client, "the-fault")
+    at = Controls(client)
+    undo = fault.undo(at, "the-fault")
+    assert fault.is_gone(at, "the-fault")
     with pytest.raises(FaultProxyError):
-        fault.read_back(client, "the-fault")
-    fault.inject(client, "the-fault")
-    assert fault.read_back(client, "the-fault")
-    assert not fault.is_gone(client, "the-fault")
+        fault.read_back(at, "the-fault")
+    fault.inject(at, "the-fault")
+    assert fault.read_back(at, "the-fault")
+    assert not fault.is_gone(at, "the-fault")
     first, second = perform(undo), perform(undo)
-    assert fault.is_gone(client, "the-fault")
+    assert fault.is_gone(at, "the-fault")
     assert "already" in second
     assert "already" not in first
 
@@ -59,9 +61,10 @@ def test_a_fault_is_removed_by_its_own_hand(client: Toxiproxy, raw: Mapping[str,
     """What a fault injects it can remove."""
     client.create_proxy("llm", "127.0.0.1:0", UP)
     fault = parse_fault("the-fault", {"on": "llm", **raw})
-    fault.inject(client, "the-fault")
-    fault.remove(client, "the-fault")
-    assert fault.is_gone(client, "the-fault")
+    at = Controls(client)
+    fault.inject(at, "the-fault")
+    fault.remove(at, "the-fault")
+    assert fault.is_gone(at, "the-fault")
     assert client.proxy("llm").enabled
 
 
@@ -71,7 +74,7 @@ def test_another_toxic_of_the_same_name_is_not_this_fault(client: Toxiproxy) -> 
     client.add_toxic("llm", Toxic("slow", "latency", attributes={"latency": 1}))
     fault = parse_fault("slow", {"on": "llm", "kind": "latency", "latency": "2s"})
     with pytest.raises(FaultProxyError, match="not Toxic"):
-        fault.read_back(client, "slow")
+        fault.read_back(Controls(client), "slow")
 
 
 def test_undo_is_fine_with_what_is_gone(server: Any, client: Toxiproxy) -> None:

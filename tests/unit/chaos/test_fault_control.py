@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from chaos.controls import Controls
 from chaos.errors import EnvironmentFailure
 from chaos.fault_control import FaultControl
 from chaos.fault_proxy import FaultProxyError, ProxyState, Toxic
@@ -57,7 +58,7 @@ def journal(tmp_path: Path) -> Journal:
 def control(proxy: ProxyInMemory, journal: Journal) -> FaultControl:
     raw = {"on": "vector_db", "kind": "latency", "latency": "1s"}
     faults = {name: parse_fault(name, raw) for name in ("slow", "slower")}
-    return FaultControl(faults, proxy, journal)  # type: ignore[arg-type]
+    return FaultControl(faults, Controls(proxy), journal)  # type: ignore[arg-type]
 
 
 def events(journal: Journal) -> list[str]:

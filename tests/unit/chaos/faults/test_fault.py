@@ -6,9 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chaos.controls import Controls
 from chaos.fault_proxy import Toxic
 from chaos.faults import parse_fault
 from chaos.faults.fault import SEGMENT_BEHIND, ToxicFault
+from chaos.toxiproxy import Toxiproxy
 
 
 @pytest.mark.parametrize(
@@ -73,12 +75,13 @@ def test_the_expected_shift_is_one_that_every_span_shows(latency: int, jitter: i
 
 def test_undo_records_are_data_enough() -> None:
     """Anyone with the record can undo: the toxic by name, or the closed port."""
+    at = Controls(Toxiproxy("http://h:1"))
     slow = parse_fault("slow", {"on": "llm", "kind": "latency", "latency": "1s"})
-    assert slow.undo("http://h:1", "slow") == {
+    assert slow.undo(at, "slow") == {
         "do": "remove_toxic",
         "api": "http://h:1",
         "proxy": "llm",
         "toxic": "slow",
     }
     down = parse_fault("down", {"on": "vector_db", "kind": "down"})
-    assert down.undo("http://h:1", "down") == {"do": "enable", "api": "http://h:1", "proxy": "vector_db"}
+    assert down.undo(at, "down") == {"do": "enable", "api": "http://h:1", "proxy": "vector_db"}

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given, settings
@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from chaos.faults import fault_kinds, parse_fault
+from chaos.faults.fault import Label
 
 LATENCY = {"on": "vector_db", "kind": "latency", "latency": "2s"}
 
@@ -19,6 +20,15 @@ def test_every_kind_registers_itself_and_explains_itself() -> None:
     assert list(kinds) == expected.split()
     for kind, fault in kinds.items():
         assert f"kind: {kind}" in (fault.__doc__ or "")
+
+
+def test_every_kind_says_how_it_looks_how_it_shows_and_how_it_ends() -> None:
+    """The three paragraphs that the catalogue quotes are there, each without the next one's words."""
+    for kind, fault in fault_kinds().items():
+        for label in get_args(Label):
+            said = fault.told(label)
+            assert said.endswith("."), f"{kind} does not say {label!r}"
+            assert not any(f"{other}:" in said for other in get_args(Label))
 
 
 def test_the_faults_in_the_docstrings_parse() -> None:
