@@ -1,4 +1,4 @@
-"""The door through which every fault acts: bytes, requests and processes, each behind a face of its own.
+"""The door through which every fault acts: bytes, requests, processes and the simulator, each behind a face.
 
 A fault takes what it needs from here and nothing else, so a test hands it a stand-in for one of the three,
 and a stack says in one place what can be done to it: a proxy of somebody else has no faults on requests, a
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from chaos.processes import NoProcesses, Processes
+from chaos.simulator import SimulatorFaults
 from chaos.stack import Stack
 from chaos.toxiproxy import Toxiproxy
 
@@ -19,14 +20,22 @@ from chaos.toxiproxy import Toxiproxy
 class Controls:
     """Where the faults of one run can act.
 
-    `requests` is the built-in proxy's own calls, or nothing where bytes alone can be touched.
+    `requests` is the built-in proxy's own calls, or nothing where bytes alone can be touched; `simulator` is
+    nothing where another model server answers, or where it is out of reach (in a container).
     """
 
     proxy: Toxiproxy
     requests: Any = None
     processes: Processes = field(default_factory=NoProcesses)
+    simulator: SimulatorFaults | None = None
 
 
 def controls_of(stack: Stack) -> Controls:
     """What can be done to a stack that is up."""
-    return Controls(Toxiproxy(stack.proxy_api))
+    description = stack.description
+    server, behind = description.model_server, description.dependencies.get("llm")
+    simulated = description.kind == "local" and server is not None and server.kind == "simulator"
+    return Controls(
+        Toxiproxy(stack.proxy_api),
+        simulator=SimulatorFaults(behind.upstream) if simulated and behind is not None else None,
+    )

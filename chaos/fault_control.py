@@ -60,8 +60,9 @@ class FaultControl:
         """Take one fault out and verify that it is gone."""
         fault = self._faults[name]
         try:
+            hits = fault.hits(self._at, name)
             fault.remove(self._at, name)
-            self._journal.append("fault.removed", fault=name)
+            self._journal.append("fault.removed", fault=name, **({} if hits is None else {"hits": hits}))
             if not fault.is_gone(self._at, name):
                 raise EnvironmentFailure(f"fault {name} was removed but what it did still shows")
         except (FaultProxyError, ProcessFaultError) as error:

@@ -47,6 +47,7 @@ class PlannedFault:
     injected_s: float | None
     verified_s: float | None
     removed_s: float | None
+    hits: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +151,7 @@ def _fault(
     name: str, facts: Mapping[str, Any], events: Sequence[Mapping[str, Any]], t0_s: float | None
 ) -> PlannedFault:
     own = [event for event in events if event.get("fault") == name]
+    counts = [event["hits"] for event in own if isinstance(event.get("hits"), int)]
 
     def offset(event: Mapping[str, Any]) -> float | None:
         at_s = _number(event.get("at_s"))
@@ -164,6 +166,7 @@ def _fault(
         injected_s=offset(_first(own, "fault.injected")),
         verified_s=offset(_first(own, "fault.verified")),
         removed_s=offset(_last(own, "fault.removed")),
+        hits=sum(counts) if counts else None,
     )
 
 

@@ -35,8 +35,9 @@ def _known_dependency(name: str) -> str:
     return name
 
 
-Need = Literal["bytes", "requests", "processes"]
-"""What a fault acts on: any fault proxy's bytes, the built-in proxy's requests, processes that we started."""
+Need = Literal["bytes", "requests", "processes", "simulator"]
+"""What a fault acts on: any fault proxy's bytes, the built-in proxy's requests, processes that we started, or
+the simulated model server itself."""
 
 Label = Literal["Looks like", "Bit when", "Undone"]
 """What each docstring tells: how the service sees it, how one knows that it bit, how it is undone."""
@@ -95,6 +96,11 @@ class Fault(BaseModel, ABC):
     @abstractmethod
     def undo(self, at: Controls, name: str) -> Mapping[str, Any]:
         """Data enough for anyone to undo it: see `chaos.undo`."""
+
+    def hits(self, at: Controls, name: str) -> int | None:
+        """On how many answers it acted, as whoever carries it out counts; `None` where nobody does."""
+        del at, name
+        return None
 
     def expects(self) -> Mapping[str, Any] | None:
         """How to see on the traces that it bit; `None` when that cannot be said: no run passes on it then."""

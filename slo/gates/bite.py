@@ -48,6 +48,8 @@ def _bite(fault: PlannedFault, evidence: Evidence) -> Bite:
             verdict="inconclusive",
             message="nothing says how it would show on the traces, so nobody knows whether it bit",
         )
+    if fault.expects.get("hits"):
+        return _hits(fault.hits)
     segment = str(fault.expects.get("segment"))
     if segment not in evidence.segments:
         return Bite(verdict="inconclusive", message=f"it expects to show on {segment!r}, which is no segment")
@@ -57,6 +59,16 @@ def _bite(fault: PlannedFault, evidence: Evidence) -> Bite:
     if "shift_s" in fault.expects:
         return _shift(float(fault.expects["shift_s"]), segment, spans, evidence)
     return _count(spans.failed, f"{segment} spans ended in an error")
+
+
+def _hits(hits: int | None) -> Bite:
+    """Whoever carried the fault out counted the answers on which it acted."""
+    if hits is None:
+        return Bite(verdict="inconclusive", message="nobody counted its hits, so nobody knows whether it bit")
+    message = f"it acted on {hits} answers, as the model server counted"
+    if hits < MINIMUM_SPANS:
+        return Bite(verdict="inconclusive", message=f"{message}; at least {MINIMUM_SPANS} must", spans=hits)
+    return Bite(verdict="pass", message=message, spans=hits)
 
 
 def _shift(shift_s: float, segment: str, spans: SegmentSpans, evidence: Evidence) -> Bite:

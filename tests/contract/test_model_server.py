@@ -16,7 +16,12 @@ import httpx
 import pytest
 from httpx_sse import connect_sse
 
+from chaos.controls import Controls
+from chaos.faults import parse_fault
+from chaos.simulator import SimulatorFaults
 from chaos.stack.ports import reserve_port
+from chaos.toxiproxy import Toxiproxy
+from chaos.undo import perform
 
 pytestmark = pytest.mark.slow
 
@@ -279,3 +284,63 @@ def test_a_wrong_command_line_says_what_is_allowed(wrong: list[str]) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=READY_WITHIN_S, check=False)
     assert done.returncode == 2
     assert wrong[1] in done.stderr
+
+
+def _controls(running: Running) -> Controls:
+    """What an experiment's faults act through, with nobody at the fault proxy's address."""
+    address = running.client.base_url.netloc.decode()
+    return Controls(Toxiproxy("http://127.0.0.1:1"), simulator=SimulatorFaults(address))
+
+
+@pytest.mark.parametrize(
+    ("raw", "whole"),
+    [
+        ({"kind": "truncate", "after_tokens": 3}, False),
+        ({"kind": "abort", "after_tokens": 3}, False),
+        ({"kind": "malformed_chunk", "after_tokens": 3}, True),
+        ({"kind": "slow_first_token", "delay": "30ms"}, True),
+        ({"kind": "slow_tokens", "delay": "2ms"}, True),
+    ],
+    ids=lambda value: value["kind"] if isinstance(value, dict) else "",
+)
+def test_an_experiments_fault_acts_is_counted_and_goes(
+    quick: Running, raw: dict[str, Any], whole: bool
+) -> None:
+    """Over the wire, by name, beside what else is in; the last answer is as the first."""
+    fault = parse_fault("it", {"on": "llm", **raw})
+    at = _controls(quick)
+    before = _text(_events(quick))
+    fault.inject(at, "it")
+    fault.read_back(at, "it")
+    events = _events(quick)
+    readable = [event for event in events if event == "[DONE]" or event.endswith("}")]
+    assert fault.hits(at, "it") == 1
+    assert (_text(readable) == before) is whole
+    fault.remove(at, "it")
+    assert fault.is_gone(at, "it")
+    assert _text(_events(quick)) == before
+    perform(fault.undo(at, "it"))  # once more does no harm
+
+
+@pytest.mark.parametrize(
+    ("raw", "status"),
+    [
+        ({"kind": "rate_limited", "retry_after": "2s"}, 429),
+        ({"kind": "unavailable"}, 503),
+        ({"kind": "context_overflow"}, 400),
+        ({"kind": "slow_startup", "lasts": "60s"}, 503),
+    ],
+    ids=lambda value: value["kind"] if isinstance(value, dict) else "",
+)
+def test_an_experiments_refusal_acts_is_counted_and_is_undone(
+    quick: Running, raw: dict[str, Any], status: int
+) -> None:
+    """By its record alone, as a rollback does it."""
+    fault = parse_fault("it", {"on": "llm", **raw})
+    at = _controls(quick)
+    fault.inject(at, "it")
+    assert quick.client.post(CHAT, json=_body()).status_code == status
+    assert fault.hits(at, "it") == 1
+    assert "removed it" in perform(fault.undo(at, "it"))
+    assert quick.client.post(CHAT, json=_body()).status_code == 200
+    assert "already gone" in perform(fault.undo(at, "it"))

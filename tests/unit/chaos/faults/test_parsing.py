@@ -16,7 +16,12 @@ LATENCY = {"on": "vector_db", "kind": "latency", "latency": "2s"}
 def test_every_kind_registers_itself_and_explains_itself() -> None:
     """One file, one kind; its docstring shows how it is written."""
     kinds = fault_kinds()
-    expected = "bandwidth down latency limit_data reset slicer slow_close timeout"
+    expected = (
+        "abort bandwidth context_overflow cut down latency limit_data malformed_chunk rate_limited reset "
+    )
+    expected += (
+        "slicer slow_close slow_first_token slow_startup slow_tokens stall timeout truncate unavailable"
+    )
     assert list(kinds) == expected.split()
     for kind, fault in kinds.items():
         assert f"kind: {kind}" in (fault.__doc__ or "")
@@ -51,8 +56,8 @@ def test_a_fault_reads_as_written() -> None:
 @pytest.mark.parametrize(
     ("raw", "where", "message"),
     [
-        ({"kind": "latncy"}, ("kind",), "did you mean 'latency'? allowed: bandwidth, down"),
-        ({"on": "llm"}, ("kind",), "kind is missing; allowed: bandwidth, down"),
+        ({"kind": "latncy"}, ("kind",), "did you mean 'latency'? allowed: abort, bandwidth"),
+        ({"on": "llm"}, ("kind",), "kind is missing; allowed: abort, bandwidth"),
         ({"kind": ["latency"]}, ("kind",), "there is no fault of kind ['latency']"),
         ({**LATENCY, "jittr": "1s"}, ("jittr",), "did you mean 'jitter'? allowed: on, kind, stream, latency"),
         ({**LATENCY, "on": "vectordb"}, ("on",), "'vectordb' is not a dependency; allowed: vector_db, llm"),
