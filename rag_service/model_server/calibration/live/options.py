@@ -11,7 +11,7 @@ from typing import Any
 from rag_service.model_server.calibration.live.load import LEAST_REQUESTS, Range, parse_range
 from rag_service.model_server.calibration.live.server import parse_url
 
-#: vLLM's own defaults, for what neither the server nor the command line says.
+#: What is assumed where neither the server nor the command line says it; vLLM's own depend on the hardware.
 MAX_NUM_SEQS = 256
 MAX_NUM_BATCHED_TOKENS = 2048
 
@@ -53,10 +53,15 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--concurrency", type=_checked(_callers), default="1,8,32", metavar="N,N,…")
     parser.add_argument("--prompt-tokens", type=_checked(_prompt), default="32-512", metavar="LOW-HIGH")
     parser.add_argument("--max-tokens", type=_checked(_output), default="16-64", metavar="LOW-HIGH")
-    parser.add_argument("--requests", type=_checked(_requests), default="240", help="at each concurrency")
+    parser.add_argument(
+        "--requests",
+        type=_checked(_requests),
+        default="240",
+        help="of one caller; three times as many in company",
+    )
     for name, meaning in (
-        ("--max-num-seqs", f"what the server was told (default: vLLM's, {MAX_NUM_SEQS})"),
-        ("--max-num-batched-tokens", f"what the server was told (default: vLLM's, {MAX_NUM_BATCHED_TOKENS})"),
+        ("--max-num-seqs", f"what the server was told (default: {MAX_NUM_SEQS})"),
+        ("--max-num-batched-tokens", f"what the server was told (default: {MAX_NUM_BATCHED_TOKENS})"),
         ("--kv-blocks", "of the server (default: what its metrics say, else enough)"),
     ):
         parser.add_argument(name, type=_checked(_count), help=meaning)
