@@ -71,7 +71,7 @@ bench-vector-db: setup ## a million vectors behind HTTP at 50 searches/s, with r
 bench-model-server: setup ## streamed tokens/s per core of the simulator, beside mock servers from PyPI (ARGS='--quick')
 	$(BIN)/python -m bench.model_server $(ARGS)
 
-calibration: vllm ## the simulator beside published H100 curves and beside real vLLM (3 minutes; ARGS='--out DIR')
+calibration: vllm ## the simulator beside published H100 curves and beside real vLLM (5 minutes; ARGS='--out DIR')
 	$(BIN)/python -m bench.calibration $(ARGS)
 
 soak: setup ## ten minutes at half capacity: memory, descriptors, tasks, connections (ARGS='--minutes 2')
