@@ -74,7 +74,7 @@ bench-model-server: setup ## streamed tokens/s per core of the simulator, beside
 bench-proxy: setup ## the built-in proxy beside Toxiproxy: requests/s, MB/s, added p50/p99 (4 minutes; ARGS='--quick')
 	$(BIN)/python -m bench.proxy $(ARGS)
 
-calibration: vllm ## the simulator beside published H100 curves and beside real vLLM (3 minutes; ARGS='--out DIR')
+calibration: vllm ## the simulator beside published H100 curves and beside real vLLM (5 minutes; ARGS='--out DIR')
 	$(BIN)/python -m bench.calibration $(ARGS)
 
 soak: setup ## ten minutes at half capacity: memory, descriptors, tasks, connections (ARGS='--minutes 2')

@@ -63,17 +63,23 @@ class Shape:
 
 
 class Stream(asyncio.Protocol):
-    """One connection that asks the same again and again."""
+    """One connection that asks the same again and again; errors and answers that break off have failed.
 
-    def __init__(self, request: bytes) -> None:
+    One that asks `once` keeps what comes. It is told so before it connects: the first bytes may come before
+    its opener goes on.
+    """
+
+    def __init__(self, request: bytes, *, once: bool = False) -> None:
         self._request = request
         self.events = 0
         self.reads = 0
         self.answers = 0
         self.failed = 0
         self.body = bytearray()
-        self.keep = False
-        self.repeat = True
+        self.keep = once
+        self.repeat = not once
+        self._under_way = False
+        self._tail = b""
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -92,6 +98,7 @@ class Stream(asyncio.Protocol):
             self.body += body
 
     def on_message_complete(self) -> None:
+        self._under_way = False
         if self._parser.get_status_code() == 200:
             self.answers += 1
         else:
@@ -102,12 +109,14 @@ class Stream(asyncio.Protocol):
             self._transport.close()
 
     def connection_lost(self, _: Exception | None) -> None:
+        self.failed += self._under_way
         if not self.done.done():
             self.done.set_result(None)
 
     def _ask(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
         self._tail = b""
+        self._under_way = True
         self._transport.write(self._request)
 
     def leave(self) -> None:
@@ -126,17 +135,18 @@ class Streams:
     async def first_answer(self) -> Shape:
         """One answer, read whole: all others are taken to be like it. Raises NoTokens."""
         loop = asyncio.get_running_loop()
-        _, stream = await loop.create_connection(lambda: Stream(self.request), self.host, self.port)
-        stream.keep, stream.repeat = True, False
+        _, stream = await loop.create_connection(
+            lambda: Stream(self.request, once=True), self.host, self.port
+        )
         try:
             await asyncio.wait_for(stream.done, _ANSWER_LIMIT_S)
         except TimeoutError:
             came = f"no whole answer within {_ANSWER_LIMIT_S:g} s; what came"
         else:
             shape = shape_of(bytes(stream.body))
-            if shape.tokens:
+            if stream.answers and shape.tokens:
                 return shape
-            came = "no token in what came"
+            came = "no whole answer with tokens in what came"
         raise NoTokens(f"{came}: {bytes(stream.body[:300])!r}")
 
     async def hold(self, number: int, pid: int, warm_up_s: float, seconds: float) -> Counted:

@@ -20,6 +20,7 @@ NEEDS: Mapping[Need, str] = {
     "bytes": "needs: bytes; Toxiproxy or the built-in proxy",
     "requests": "needs: requests; the built-in proxy, which stands behind Toxiproxy where that is used",
     "processes": "needs: processes; a part that ragquake started itself (--stack local, no --llm URL)",
+    "simulator": "needs: the simulated model server (--stack local, --llm simulator)",
 }
 
 

@@ -1,4 +1,4 @@
-"""The door through which every fault acts: bytes, requests and processes, each behind a face of its own.
+"""The door through which every fault acts: bytes, requests, processes and the simulator, each behind a face.
 
 A fault takes what it needs from here and nothing else, so a test hands it a stand-in for one of the three,
 and a stack says in one place what can be done to it: a proxy of somebody else has no faults on requests, a
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from chaos.builtin_proxy import BuiltinProxy
 from chaos.processes import Processes
+from chaos.simulator import SimulatorFaults
 from chaos.stack import Stack
 from chaos.stack.local import LocalStack
 from chaos.toxiproxy import Toxiproxy
@@ -20,16 +21,24 @@ from chaos.toxiproxy import Toxiproxy
 class Controls:
     """Where the faults of one run can act.
 
-    `requests` is the built-in proxy's own calls, or nothing where bytes alone can be touched.
+    `requests` is the built-in proxy's own calls, or nothing where bytes alone can be touched; `simulator` is
+    nothing where another model server answers, or where it is out of reach (in a container).
     """
 
     proxy: Toxiproxy
     requests: BuiltinProxy | None = None
     processes: Processes = field(default_factory=Processes)
+    simulator: SimulatorFaults | None = None
 
 
 def controls_of(stack: Stack) -> Controls:
     """What can be done to a stack that is up."""
+    description = stack.description
     own = stack if isinstance(stack, LocalStack) else None
-    processes = Processes(own, why=f"the parts of a {stack.description.kind} stack run in containers")
-    return Controls(Toxiproxy(stack.proxy_api), processes=processes)
+    server, behind = description.model_server, description.dependencies.get("llm")
+    simulated = own is not None and server is not None and server.kind == "simulator"
+    return Controls(
+        Toxiproxy(stack.proxy_api),
+        processes=Processes(own, why=f"the parts of a {description.kind} stack run in containers"),
+        simulator=SimulatorFaults(behind.upstream) if simulated and behind is not None else None,
+    )

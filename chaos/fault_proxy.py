@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 Stream = Literal["downstream", "upstream"]
 """`downstream`: from the dependency to the service; `upstream`: from the service to the dependency."""
@@ -54,12 +54,14 @@ class ProxyState:
 class FaultProxyError(Exception):
     """The fault proxy did not do what was asked; `asked`, `status` and `answer` say what came back."""
 
+    who: ClassVar[str] = "fault proxy"
+
     def __init__(self, asked: str, answer: str, *, status: int | None = None, advice: str = "") -> None:
         self.asked = asked
         self.answer = answer
         self.status = status
         said = f"HTTP {status}: {answer}" if status is not None else answer
-        super().__init__(f"fault proxy: {asked}: {said}" + (f"; {advice}" if advice else ""))
+        super().__init__(f"{self.who}: {asked}: {said}" + (f"; {advice}" if advice else ""))
 
 
 class ProxyMissingError(FaultProxyError):

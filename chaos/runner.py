@@ -28,6 +28,7 @@ from chaos.judgement import judge
 from chaos.live import LiveAttempts
 from chaos.load import DRAIN_S, JourneysProcess, LoadFiles
 from chaos.lock import run_lock, safety_lever
+from chaos.needs import require_possible
 from chaos.progress import Moment, Progress
 from chaos.resources import ResourceSampler
 from chaos.rollback import rollback
@@ -82,10 +83,11 @@ def run_experiment(
 ) -> RunResult:
     """Run an experiment and judge it.
 
-    Raises RunRefused when it may not start, StackError when the model server it asks for is not to be had;
-    all else ends in a verdict.
+    Raises RunRefused when it may not start, DocumentError when the stack has nobody to commit a fault,
+    StackError when the model server it asks for is not to be had; all else ends in a verdict.
     """
     clock = clock or SystemClock()
+    require_possible(loaded, options.stack, options.llm.llm)
     require_available(options.stack, options.llm, options.state)
     name = loaded.experiment.name
     with run_lock(options.state / "run.lock", f"ragquake run {name}"), interruptible():

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from chaos.processes import undoing
+from chaos.simulator import SimulatorFaults, SimulatorGoneError
 from chaos.toxiproxy import FaultProxyError, ProxyGoneError, ProxyMissingError, Toxiproxy
 
 
@@ -31,16 +32,19 @@ def perform(undo: Mapping[str, Any], timeout_s: float = 5.0) -> str:
     values = [undo.get(key) for key in keys]
     if not all(isinstance(value, str) for value in values):
         raise FaultProxyError(f"undo {dict(undo)}", f"the record needs text under {', '.join(keys)}")
-    api, *names = map(str, values)
+    at, *names = map(str, values)
     try:
-        return do(Toxiproxy(api, timeout_s), *names)
+        return do(at, timeout_s, *names)
     except ProxyGoneError:
-        return f"the fault proxy at {api} is gone, and its faults with it"
+        return f"the fault proxy at {at} is gone, and its faults with it"
+    except SimulatorGoneError:
+        return f"the simulator at {at} is gone, and its faults with it"
     except ValueError as broken:
         raise FaultProxyError(f"undo {dict(undo)}", f"the record cannot be read: {broken}") from broken
 
 
-def _remove_toxic(client: Toxiproxy, proxy: str, toxic: str) -> str:
+def _remove_toxic(api: str, timeout_s: float, proxy: str, toxic: str) -> str:
+    client = Toxiproxy(api, timeout_s)
     try:
         client.remove_toxic(proxy, toxic)
     except ProxyMissingError:
@@ -56,7 +60,8 @@ def _remove_toxic(client: Toxiproxy, proxy: str, toxic: str) -> str:
     return f"{toxic} was already gone from {proxy}"
 
 
-def _enable(client: Toxiproxy, proxy: str) -> str:
+def _enable(api: str, timeout_s: float, proxy: str) -> str:
+    client = Toxiproxy(api, timeout_s)
     try:
         was_enabled = client.proxy(proxy).enabled
         if not was_enabled:
@@ -66,7 +71,13 @@ def _enable(client: Toxiproxy, proxy: str) -> str:
     return f"{proxy} was already enabled" if was_enabled else f"enabled {proxy}"
 
 
+def _remove_simulator_fault(address: str, timeout_s: float, fault: str) -> str:
+    found = SimulatorFaults(address, timeout_s).remove(fault)
+    return f"{fault} was already gone from the simulator" if found is None else f"removed {fault} from it"
+
+
 _DOES: Mapping[str, tuple[Callable[..., str], tuple[str, ...]]] = {
     "remove_toxic": (_remove_toxic, ("api", "proxy", "toxic")),
     "enable": (_enable, ("api", "proxy")),
+    "remove_simulator_fault": (_remove_simulator_fault, ("address", "fault")),
 }

@@ -34,6 +34,7 @@ def serve(app: Any, host: str, port: int, *, name: str) -> int:
         lifespan="off",
         server_header=False,
         backlog=_BACKLOG,
+        proxy_headers=False,  # who calls is whom the socket names, not whom a header does
         timeout_graceful_shutdown=0,
     )
     logging.getLogger("uvicorn.error").addFilter(_is_news)

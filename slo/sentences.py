@@ -23,7 +23,7 @@ def about(verdict: Verdict, plan: Plan) -> tuple[str, ...]:
     """The sentences of a verdict."""
     found = [_OPENING[verdict.verdict], *_reasons(verdict, plan)]
     found += [*_answers(verdict), *_shifts(verdict, plan), *_breakers(verdict), *_recovery(verdict)]
-    return tuple(found[:_MOST])
+    return tuple(list(dict.fromkeys(found))[:_MOST])  # two faults on one segment shift it once
 
 
 def _reasons(verdict: Verdict, plan: Plan) -> list[str]:

@@ -27,12 +27,15 @@ def calibrate(
     concurrency: Annotated[str, typer.Option(help="Requests at a time; a level for each number.")] = "1,8,32",
     prompt_tokens: Annotated[str, typer.Option(help="Prompts are drawn from this range.")] = "32-512",
     max_tokens: Annotated[str, typer.Option(help="Answers are drawn from this range.")] = "16-64",
-    requests: Annotated[int, typer.Option(help="Requests that count, at each level; at least 40.")] = 240,
+    requests: Annotated[
+        int,
+        typer.Option(help="Requests of one caller that count, at least 40; three times as many in company."),
+    ] = 240,
     max_num_seqs: Annotated[
-        int | None, typer.Option(help="What the server was told; vLLM's default, unless given.")
+        int | None, typer.Option(help="What the server was told; a guess, unless given.")
     ] = None,
     max_num_batched_tokens: Annotated[
-        int | None, typer.Option(help="What the server was told; vLLM's default, unless given.")
+        int | None, typer.Option(help="What the server was told; a guess, unless given.")
     ] = None,
     kv_blocks: Annotated[
         int | None, typer.Option(help="The server's; what its metrics say, unless given.")

@@ -30,6 +30,7 @@ def run(
 ) -> None:
     """Run an experiment: start the stack, drive the load, inject the faults, judge, report."""
     from chaos.experiment import find_experiment, load_experiment
+    from chaos.needs import require_possible
     from chaos.progress import SilentProgress, TerminalProgress
     from chaos.stack import require_available
     from chaos.stack.model_servers import LlmRequest
@@ -37,6 +38,7 @@ def run(
 
     asked = LlmRequest.parse(llm, model, stack)
     loaded = load_experiment(find_experiment(experiment), overrides or ())
+    require_possible(loaded, stack, asked.llm)
     if dry_run:
         require_available(stack, asked, state)
         show_plan(loaded, as_json)

@@ -41,7 +41,11 @@ Llm = Annotated[
 ]
 Model = Annotated[
     str | None,
-    typer.Option("--model", help="With --llm vllm: the folder of a model. With a URL: one that it serves."),
+    typer.Option(
+        "--model",
+        help="With --llm vllm: the folder of a model, or ORGANISATION/MODEL of one in the local cache. "
+        "With a URL: one that it serves.",
+    ),
 ]
 BundleArgument = Annotated[Path, typer.Argument(help="A bundle: the folder that a run left behind.")]
 LATEST = Path("runs/latest")

@@ -22,6 +22,7 @@ def up(
     state: State = Path(".ragquake"),
 ) -> None:
     """Start the stack and leave it running, to try things by hand; `ragquake down` stops it."""
+    from chaos.interruption import interruptible
     from chaos.stack.model_servers import LlmRequest
     from chaos.stack.ports import parse_ports
     from chaos.stack.up import up as bring_up
@@ -30,7 +31,8 @@ def up(
     model_server = LlmRequest.parse(llm, model).resolve(state)
     progress = TerminalProgress(console)
     try:
-        result = bring_up(state, model_server=model_server, ports=ports, on_progress=progress.step)
+        with interruptible():  # a start of half a minute is ended by whoever closes the terminal, too
+            result = bring_up(state, model_server=model_server, ports=ports, on_progress=progress.step)
     finally:
         progress.close()
     console.print(escape(result.sentence()), highlight=False)

@@ -142,6 +142,7 @@ class Connection:
         "_proxy",
         "_started_s",
         "_strikes",
+        "_unix_offset_s",
         "client",
         "downstream",
         "number",
@@ -167,6 +168,7 @@ class Connection:
         self._loop = loop
         self._on_gone = on_gone
         self._started_s = loop.time()
+        self._unix_offset_s = common.evidence.now_s() - self._started_s
         self._strikes: list[Strike] = []
         self._dial: asyncio.Task[None] | None = None
         self.client, self.upstream = End(self), End(self)
@@ -283,7 +285,7 @@ class Connection:
     def abort(self, because: str = "") -> None:
         """Close both sockets at once; what was not sent is lost. `because` makes a fault of it, `down`."""
         if because and not self.over:
-            now_s = self._common.evidence.now_s()
+            now_s = self._unix_s(self._loop.time())
             self._strikes.append(Strike("down", "down", note=because, first_s=now_s, last_s=now_s))
         self._drop(with_reset=False)
 
@@ -318,8 +320,14 @@ class Connection:
 
     def _record(self, strikes: Sequence[Strike]) -> None:
         if strikes:
-            at_s = self._unix_s(self._started_s)
-            self._common.evidence.record(proxy=self._proxy, connection=self.number, at_s=at_s, faults=strikes)
+            self._common.evidence.record(
+                proxy=self._proxy,
+                connection=self.number,
+                at_s=self._unix_s(self._started_s),
+                end_s=self._unix_s(self._loop.time()),
+                faults=strikes,
+            )
 
     def _unix_s(self, loop_s: float) -> float:
-        return self._common.evidence.now_s() - (self._loop.time() - loop_s)
+        """One offset for all times of a connection, so that they stay in order."""
+        return loop_s + self._unix_offset_s

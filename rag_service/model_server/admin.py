@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from rag_service.model_server.engine import Engine
-from rag_service.model_server.fault_set import FaultSet, parse_faults
+from rag_service.model_server.fault_set import Armed, FaultSet, parse_fault, parse_faults
 from rag_service.model_server.openai_errors import ApiError
 
 MAX_BODY_BYTES = 64 * 1024
@@ -79,12 +79,10 @@ def _is_loopback(host: str) -> bool:
 
 
 def admin_routes(engine: Engine, faults: FaultSet, gate: Gate) -> list[Route]:
-    """`/admin/faults` (GET, POST, DELETE) and `/admin/state` (GET)."""
+    """`/admin/faults` (all at once), `/admin/faults/NAME` (one beside the others), `/admin/state`."""
 
     def listed() -> Response:
-        return JSONResponse(
-            {"faults": [armed.fault.model_dump() | {"hits": armed.hits} for armed in faults.armed]}
-        )
+        return JSONResponse({"faults": [_shown(armed) for armed in faults.armed]})
 
     async def on_faults(request: Request) -> Response:
         gate.check(request)
@@ -93,6 +91,13 @@ def admin_routes(engine: Engine, faults: FaultSet, gate: Gate) -> list[Route]:
         elif request.method == "DELETE":
             faults.replace(())
         return listed()
+
+    async def on_fault(request: Request) -> Response:
+        gate.check(request)
+        name = request.path_params["name"]
+        if request.method == "PUT":
+            return JSONResponse(_shown(faults.put(name, parse_fault(_json(await _body(request))))))
+        return JSONResponse(_shown(faults.take(name) if request.method == "DELETE" else faults.get(name)))
 
     async def on_state(request: Request) -> Response:
         gate.check(request)
@@ -108,8 +113,13 @@ def admin_routes(engine: Engine, faults: FaultSet, gate: Gate) -> list[Route]:
 
     return [
         Route("/admin/faults", on_faults, methods=["GET", "POST", "DELETE"]),
+        Route("/admin/faults/{name}", on_fault, methods=["GET", "PUT", "DELETE"]),
         Route("/admin/state", on_state, methods=["GET"]),
     ]
+
+
+def _shown(armed: Armed) -> dict[str, object]:
+    return armed.fault.model_dump() | {"name": armed.name, "hits": armed.hits}
 
 
 def _json(body: bytes) -> object:

@@ -28,6 +28,7 @@ class Armed:
     fault: Fault
     since_s: float
     hits: int = 0
+    name: str | None = None
 
     def acts_at(self, now_s: float) -> bool:
         """Whether it is neither used up nor over."""
@@ -51,6 +52,29 @@ class FaultSet:
         """Put these in, and nothing else; every count starts anew."""
         now_s = self._clock()
         self._armed = tuple(Armed(fault, now_s) for fault in faults)
+
+    def put(self, name: str, fault: Fault) -> Armed:
+        """Put this one in beside the others, or in place of the one of that name, and count anew."""
+        armed = Armed(fault, self._clock(), name=name)
+        others = tuple(one for one in self._armed if one.name != name)
+        if len(others) >= MAX_FAULTS:
+            raise _bad(f"{len(others)} faults are in; at most {MAX_FAULTS} are allowed, so remove one first")
+        self._armed = (*others, armed)
+        return armed
+
+    def get(self, name: str) -> Armed:
+        """The fault of that name. Raises ApiError 404."""
+        found = next((armed for armed in self._armed if armed.name == name), None)
+        if found is None:
+            named = ", ".join(armed.name for armed in self._armed if armed.name) or "none"
+            raise ApiError(404, "NotFoundError", f"no fault is called {name!r}; there are: {named}")
+        return found
+
+    def take(self, name: str) -> Armed:
+        """Remove one; what it counted goes with it. Raises ApiError 404."""
+        found = self.get(name)
+        self._armed = tuple(armed for armed in self._armed if armed is not found)
+        return found
 
     def draw(self) -> tuple[Fault, ...]:
         """The faults that act on the next request, in the order in which they were given.
@@ -93,10 +117,11 @@ def parse_faults(body: Any) -> tuple[Fault, ...]:
     if not isinstance(listed, list) or len(listed) > MAX_FAULTS:
         what = f"a list of {len(listed)}" if isinstance(listed, list) else _short(listed)
         raise _bad(f"'faults' is {what}; it must be a list of at most {MAX_FAULTS} faults", "faults")
-    return tuple(_parse_fault(item, f"faults[{position}]") for position, item in enumerate(listed))
+    return tuple(parse_fault(item, f"faults[{position}]") for position, item in enumerate(listed))
 
 
-def _parse_fault(item: Any, where: str) -> Fault:
+def parse_fault(item: Any, where: str = "the body") -> Fault:
+    """One fault. Raises ApiError 400: the key, its value, what is allowed."""
     kinds = fault_kinds()
     if not isinstance(item, dict):
         raise _bad(f"{where} is {_short(item)}; it must be an object with a 'kind'", where)

@@ -6,8 +6,9 @@ until room is needed: then the block that was unused for longest goes first, and
 its head.
 
 Blocks have no numbers here, because nothing is stored in them: how many are free, and which hashes are
-present, is all that the scheduler asks. Two differences to vLLM: generated tokens are not hashed, and a block
-that was computed twice at the same time is kept once.
+present, is all that the scheduler asks. Two differences to vLLM: generated tokens are not hashed, so whoever
+was preempted computes its answer's tokens anew, and a block that was computed twice at the same time is kept
+once.
 """
 
 from __future__ import annotations

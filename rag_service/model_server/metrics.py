@@ -35,6 +35,9 @@ _REQUEST_S = (
     *(960.0, 1920.0, 7680.0),
 )
 _STEP_TOKENS = (1, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384)
+_PREEMPTIONS = (1, 2, 3, 4, 5, 10, 20)
+#: Why a request may end; the last two never happen here, and dashboards ask for them all the same.
+_REASONS = ("stop", "length", "abort", "error", "repetition")
 
 
 class Histogram:
@@ -91,9 +94,16 @@ class Metrics(Collector):
         self._read = Histogram("vllm:request_prompt_tokens", "Tokens of a request's prompt.", lengths)
         self._given = Histogram("vllm:request_generation_tokens", "Tokens of a request's answer.", lengths)
         self._step_tokens = Histogram("vllm:iteration_tokens_total", "Tokens in a step.", _STEP_TOKENS)
+        self._preempted = Histogram(
+            "vllm:request_num_preemptions", "How often a request lost its place.", _PREEMPTIONS
+        )
+        self._computed = Histogram(
+            "vllm:request_prefill_kv_computed_tokens", "Prompt tokens that no cache held.", lengths
+        )
         self._histograms = (
             *(self._first_token, self._between_tokens, self._per_token, self._whole, self._queued),
             *(self._inference, self._prefill, self._decode, self._read, self._given, self._step_tokens),
+            *(self._preempted, self._computed),
         )
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
@@ -129,6 +139,8 @@ class Metrics(Collector):
             self._per_token.observe(decode_s / (ended.output_tokens - 1))
         self._read.observe(ended.prompt_tokens)
         self._given.observe(ended.output_tokens)
+        self._preempted.observe(ended.preemptions)
+        self._computed.observe(ended.prompt_tokens - ended.cached_tokens)
 
     def collect(self) -> Iterator[Metric]:
         engine, load = self._engine, self._engine.load
@@ -145,6 +157,8 @@ class Metrics(Collector):
         )
         yield self._counter("vllm:num_preemptions", "Requests that lost their place.", engine.preemptions)
         yield self._counter("vllm:prompt_tokens", "Prompt tokens read.", engine.prompt_tokens)
+        yield self._counter("vllm:prompt_tokens_cached", "Prompt tokens not computed.", engine.cached_tokens)
+        yield self._prompt_tokens_by_source()
         yield self._counter("vllm:generation_tokens", "Tokens generated.", engine.generation_tokens)
         yield self._finished()
         for histogram in self._histograms:
@@ -165,8 +179,20 @@ class Metrics(Collector):
         family = CounterMetricFamily(
             "vllm:request_success", "Requests by how they ended.", labels=[*self._labels, "finished_reason"]
         )
-        for reason, number in self._engine.finished.items():
+        for reason, number in (dict.fromkeys(_REASONS, 0) | self._engine.finished).items():
             family.add_metric([*self._labels.values(), reason], number)
+        return family
+
+    def _prompt_tokens_by_source(self) -> Metric:
+        family = CounterMetricFamily(
+            "vllm:prompt_tokens_by_source",
+            "Prompt tokens by where they came from.",
+            labels=[*self._labels, "source"],
+        )
+        cached = self._engine.cached_tokens
+        computed = self._engine.prompt_tokens - cached
+        for source, number in (("local_compute", computed), ("local_cache_hit", cached)):
+            family.add_metric([*self._labels.values(), source], number)
         return family
 
     def _cache_config(self) -> Metric:

@@ -1,8 +1,9 @@
 """Answers as vLLM writes them: the events of a stream, and the body of an answer in one piece.
 
 Every field that vLLM 0.32 sends is there, in its order and its compact JSON, so that a client which reads
-bytes rather than objects reads the same. An event is encoded around its text once per request, not once per
-token: at 20,000 tokens a second the encoder would otherwise be most of the cost.
+bytes rather than objects reads the same; only the fingerprint says who really answered. An event is encoded
+around its text once per request, not once per token: at 20,000 tokens a second the encoder would otherwise be
+most of the cost.
 """
 
 from __future__ import annotations
@@ -15,6 +16,11 @@ from rag_service.model_server.completion import Completion, FinishReason, Usage
 from rag_service.model_server.openai_requests import CompletionRequest
 
 DONE = b"data: [DONE]\n\n"
+
+#: Stands where vLLM names its version and settings: in whole answers and in the last JSON of a stream.
+FINGERPRINT = "simulator"
+_END = "}\n\n"
+_STAMP = f',"system_fingerprint":"{FINGERPRINT}"'
 
 
 class Events:
@@ -34,14 +40,12 @@ class Events:
         if self._chat:
             self._before = f'{self._head}{choice}"delta":{{"content":'
             self._after = '},"logprobs":null,"finish_reason":null,"token_ids":null}]'
-            self._end = "}\n\n"
         else:
             self._before = f'{self._head}{choice}"text":'
             self._after = (
                 ',"logprobs":null,"finish_reason":null,"stop_reason":null,'
                 '"prompt_token_ids":null,"token_ids":null}]'
             )
-            self._end = ',"usage":null}\n\n'
         self._last = len(completion.tokens) - 1
 
     def opening(self) -> bytes:
@@ -49,20 +53,24 @@ class Events:
         if not self._chat:
             return b""
         choice = '{"index":0,"delta":{"role":"assistant","content":""},"logprobs":null,"finish_reason":null}'
-        return f'{self._head}"choices":[{choice}],"prompt_token_ids":null{self._tail(0)}'.encode()
+        asked = '"prompt_token_ids":null,"prompt_text":null'
+        if not self._throughout:
+            return f'{self._head}"choices":[{choice}],{asked}{_END}'.encode()
+        return f'{self._head}"choices":[{choice}]{self._usage(0)},{asked}{_END}'.encode()
 
-    def tokens(self, first: int, after: int) -> bytes:
-        """The events of the tokens from `first` up to, not including, `after`, one for each."""
-        last = first < after == self._last + 1
-        plain = range(first, after - last)
+    def tokens(self, first: int, until: int) -> bytes:
+        """The events of the tokens from `first` up to, not including, `until`, one for each."""
+        last = first < until == self._last + 1
+        plain = range(first, until - last)
         said = self._completion.tokens
         if self._throughout:
+            before, after = self._before, self._after
             events = [
-                f"{self._before}{encode_basestring(said[position])}{self._after}{self._tail(position + 1)}"
+                f"{before}{encode_basestring(said[position])}{after}{self._usage(position + 1)}{_END}"
                 for position in plain
             ]
         else:
-            before, end = self._before, f"{self._after}{self._end}"
+            before, end = self._before, f"{self._after}{_END}"
             events = [f"{before}{encode_basestring(said[position])}{end}" for position in plain]
         if last:
             events.append(self._final(said[self._last]))
@@ -77,7 +85,7 @@ class Events:
         if not self._usage_wanted:
             return DONE
         usage = _json(self._completion.usage.as_json())
-        return f'{self._head}"choices":[],"usage":{usage}}}\n\n'.encode() + DONE
+        return f'{self._head}"choices":[],"usage":{usage}{_STAMP}{_END}'.encode() + DONE
 
     def _final(self, text: str) -> str:
         completion = self._completion
@@ -89,14 +97,16 @@ class Events:
             after = f'}},"logprobs":null,{why},"token_ids":null}}]'
         else:
             after = f',"logprobs":null,{why},"prompt_token_ids":null,"token_ids":null}}]'
-        return f"{self._before}{encode_basestring(text)}{after}{self._tail(count)}"
+        usage = self._usage(count) if self._throughout else ""
+        stamp = "" if self._usage_wanted else _STAMP
+        return f"{self._before}{encode_basestring(text)}{after}{usage}{stamp}{_END}"
 
-    def _tail(self, count: int) -> str:
-        """The end of an event after its choices, with the usage so far where that is wanted."""
-        if not self._throughout:
-            return self._end
-        usage = Usage(self._completion.prompt_tokens, count).as_json()
-        return f',"usage":{_json(usage)}}}\n\n'
+    def _usage(self, count: int) -> str:
+        """The usage so far, for those who want it throughout."""
+        usage: dict[str, int | None] = {**Usage(self._completion.prompt_tokens, count).as_json()}
+        if self._chat:
+            usage["completion_tokens_details"] = None
+        return f',"usage":{_json(usage)}'
 
 
 def whole_body(
@@ -115,6 +125,7 @@ def whole_body(
     else:
         choice = {"index": 0, "text": completion.text} | ending
         choice |= {"prompt_logprobs": None, "prompt_token_ids": None}
+    choice["routed_experts"] = None
     body: dict[str, Any] = {
         "id": completion_id,
         "object": "chat.completion" if chat else "text_completion",
@@ -122,12 +133,13 @@ def whole_body(
         "model": model,
         "choices": [choice],
         "service_tier": None,
-        "system_fingerprint": None,
-        "usage": completion.usage.as_json() | {"prompt_tokens_details": None},
+        "system_fingerprint": FINGERPRINT,
+        "usage": completion.usage.as_json()
+        | {"prompt_tokens_details": None, "completion_tokens_details": None},
     }
     if chat:
-        body |= {"prompt_logprobs": None, "prompt_token_ids": None}
-    return _json(body | {"kv_transfer_params": None}).encode()
+        body |= {"prompt_logprobs": None, "prompt_token_ids": None, "prompt_text": None}
+    return _json(body | {"kv_transfer_params": None, "ec_transfer_params": None, "metrics": None}).encode()
 
 
 def _message(text: str) -> dict[str, Any]:
@@ -138,7 +150,6 @@ def _message(text: str) -> dict[str, Any]:
         "annotations": None,
         "audio": None,
         "function_call": None,
-        "tool_calls": [],
         "reasoning": None,
     }
 

@@ -23,39 +23,39 @@ _WITHOUT_EFFECT: dict[str, tuple[Any, ...]] = {
     # what the answer may consist of
     "response_format": (None, {"type": "text"}),
     "structured_outputs": (None,),
-    "tools": (None,),
-    "tool_choice": (None, "none"),
     "logit_bias": (None, {}),
     "allowed_token_ids": (None,),
-    "bad_words": (None, []),
+    "bad_words": ([],),
     "stop_token_ids": (None, []),
     "repetition_detection": (None,),
     # what the prompt is
-    "suffix": (None,),
-    "prompt_embeds": (None,),
     "truncate_prompt_tokens": (None,),
-    "chat_template": (None,),
-    "add_generation_prompt": (None, True),
-    "continue_final_message": (None, False),
-    # what comes with the answer
+    # what comes with the answer, and in which pieces
     "echo": (None, False),
     "prompt_logprobs": (None,),
-    "top_logprobs": (None, 0),
     "logprob_token_ids": (None, []),
     "return_token_ids": (None, False),
-    "return_prompt_text": (None, False),
     "stream_interval": (None, 1),
-    # when it comes
-    "priority": (None, 0),
 }
-#: In a chat it is a switch, in a text a number, of which 0 is one.
-_LOGPROBS: dict[str, tuple[Any, ...]] = {"chat": (None, False), "text": (None,)}
+_CHAT = _WITHOUT_EFFECT | {
+    "tools": (None,),
+    "tool_choice": (None, "none"),
+    "chat_template": (None,),
+    "add_generation_prompt": (True,),
+    "continue_final_message": (False,),
+    "logprobs": (None, False),
+    "top_logprobs": (None, 0),
+    "return_prompt_text": (None, False),
+}
+#: `logprobs` is a number here, of which 0 is one.
+_TEXT = _WITHOUT_EFFECT | {"suffix": (None,), "prompt_embeds": (None, []), "logprobs": (None,)}
 
 
 def refuse_what_cannot_be_done(kind: Literal["chat", "text"], given: Mapping[str, Any]) -> None:
     """Raise ApiError 400 for the first field that would change the answer. Unknown ones would not."""
+    fields = _CHAT if kind == "chat" else _TEXT
     for name, value in given.items():
-        allowed = _LOGPROBS[kind] if name == "logprobs" else _WITHOUT_EFFECT.get(name)
+        allowed = fields.get(name)
         if allowed is not None and value not in allowed:
             shown = " or ".join("null" if one is None else str(one) for one in allowed)
             raise bad_request(

@@ -45,12 +45,12 @@ class Message(BaseModel):
     """One turn of the chat."""
 
     role: str
-    content: str | list[TextPart | str] | None = None
+    content: str | list[TextPart] | None = None
 
     @property
     def text(self) -> str:
         if isinstance(self.content, list):
-            return "\n".join(part if isinstance(part, str) else part.text for part in self.content)
+            return "\n".join(part.text for part in self.content)
         return self.content or ""
 
 
@@ -83,8 +83,8 @@ class CompletionRequest(BaseModel):
     presence_penalty: float | None = None
     frequency_penalty: float | None = None
     repetition_penalty: float | None = None
-    seed: Annotated[int, Field(ge=-_INT64, lt=_INT64)] | None = None
-    cache_salt: Annotated[str, Field(min_length=1, max_length=128)] | None = None
+    seed: Annotated[int, Field(ge=-_INT64, le=_INT64 - 1)] | None = None
+    cache_salt: str | None = None
     request_id: str | None = None
 
     @property
@@ -205,6 +205,8 @@ def parse_request(kind: type[R], body: bytes) -> R:
     options = request.stream_options
     if options is not None and options.model_fields_set and not request.stream:
         raise bad_request("Stream options can only be defined when `stream=True`.", "stream_options")
+    if request.cache_salt == "":
+        raise bad_request("Parameter 'cache_salt' must be a non-empty string if provided.", "cache_salt")
     if isinstance(request, TextRequest):
         _check_prompt(request)
     refuse_what_cannot_be_done(request.kind, request.model_extra or {})
@@ -222,14 +224,18 @@ def _check_prompt(request: TextRequest) -> None:
 
 def _refused(error: ValidationError, body: bytes) -> ApiError:
     """The errors as FastAPI finds and vLLM writes them: a list of dicts, and the first one's place."""
-    found = error.errors(include_url=False, include_context=False)
-    if found[0]["type"] == "json_invalid":
-        place = _broken_at(body)
-        problems = [_problem("json_invalid", place, "JSON decode error", found[0]["msg"])]
-        if not body.strip():
-            problems = [_problem("missing", place, "Field required", None)]
+    found = error.errors(include_url=False)
+    if found[0]["type"] != "json_invalid":
+        problems = [
+            _problem(one["type"], _place(one["loc"]), one["msg"], one["input"])
+            | ({"ctx": one["ctx"]} if "ctx" in one else {})
+            for one in found
+        ]
+    elif body.strip():
+        why = {"error": found[0]["msg"]}
+        problems = [_problem("json_invalid", _broken_at(body), "JSON decode error", {}) | {"ctx": why}]
     else:
-        problems = [_problem(one["type"], _place(one["loc"]), one["msg"], one["input"]) for one in found]
+        problems = [_problem("missing", "body", "Field required", None)]
     count = f"{len(problems)} validation error{'s' * (len(problems) > 1)}:"
     lines = "".join(f"\n  {problem}" for problem in problems[:_MOST_ERRORS])
     more = f"\n  ...and {len(problems) - _MOST_ERRORS} more errors" if len(problems) > _MOST_ERRORS else ""
@@ -241,11 +247,11 @@ def _problem(kind: str, place: str, said: str, value: object) -> dict[str, Any]:
 
 
 def _broken_at(body: bytes) -> str:
-    """`body.` and the character at which JSON ends to be JSON; `body` where there is none at all."""
+    """`body.` and the character at which it ends to be JSON; `body` where Python cannot tell."""
     try:
         json.loads(body)
     except json.JSONDecodeError as error:
-        return f"body.{error.pos}" if body.strip() else "body"
+        return f"body.{error.pos}"
     except (ValueError, RecursionError):
         pass
     return "body"
@@ -258,13 +264,11 @@ def _place(loc: tuple[int | str, ...]) -> str:
     return ".".join(["body", *parts])
 
 
-def _shown(value: object) -> object:
-    """A wrong value, short: a caller gets no megabytes back."""
+def _shown(value: object) -> str:
+    """A wrong value as text, and short: a caller gets no megabytes back."""
     if isinstance(value, (list, dict)):
         return f"<{type(value).__name__} of {len(value)} items>"
     if isinstance(value, int) and value.bit_length() > _MOST_CHARACTERS:
         return "<int>"  # Python refuses to write very long ones
-    text = value if isinstance(value, str) else repr(value)
-    if len(text) > _MOST_CHARACTERS:
-        return f"{text[:_MOST_CHARACTERS]}...[truncated]"
-    return value
+    text = str(value)
+    return f"{text[:_MOST_CHARACTERS]}...[truncated]" if len(text) > _MOST_CHARACTERS else text

@@ -64,7 +64,7 @@ def make_app(
         _get("/health", on_health),
         _get("/version", on_version),
         _get("/v1/models", on_models),
-        _get("/metrics", on_metrics),
+        Route("/metrics", on_metrics),
         Route("/v1/chat/completions", completions(ChatRequest), methods=["POST"]),
         Route("/v1/completions", completions(TextRequest), methods=["POST"]),
         *admin_routes(engine, faults, gate),

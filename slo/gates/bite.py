@@ -54,6 +54,8 @@ def _bite(fault: PlannedFault, evidence: Evidence) -> Bite:
         )
     if fault.expects.get("evidence"):
         return _observed(fault)
+    if fault.expects.get("hits"):
+        return _hits(fault)
     segment = str(fault.expects.get("segment"))
     if segment not in evidence.segments:
         return Bite(verdict="inconclusive", message=f"it expects to show on {segment!r}, which is no segment")
@@ -76,6 +78,17 @@ def _observed(fault: PlannedFault) -> Bite:
     if fault.observed["bit"]:
         return Bite(verdict="pass", message=f"the machine shows it: {facts}")
     return Bite(verdict="inconclusive", message=f"the machine does not show that it was felt: {facts}")
+
+
+def _hits(fault: PlannedFault) -> Bite:
+    """Whoever carried the fault out counted the answers on which it acted."""
+    hits = (fault.observed or {}).get("hits")
+    if not isinstance(hits, int):
+        return Bite(verdict="inconclusive", message="nobody counted its hits, so nobody knows whether it bit")
+    message = f"it acted on {hits} answers, as the model server counted"
+    if hits < MINIMUM_SPANS:
+        return Bite(verdict="inconclusive", message=f"{message}; at least {MINIMUM_SPANS} must", spans=hits)
+    return Bite(verdict="pass", message=message, spans=hits)
 
 
 def _shift(shift_s: float, segment: str, spans: SegmentSpans, evidence: Evidence) -> Bite:

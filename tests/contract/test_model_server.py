@@ -1,6 +1,5 @@
-"""The model server as a process: vLLM's manners over the wire."""
+"""The simulator as a process: its faults and its end. What it shares with vLLM: tests/conformance."""
 
-import asyncio
 import json
 import os
 import re
@@ -16,6 +15,13 @@ from typing import Any
 import httpx
 import pytest
 from httpx_sse import connect_sse
+
+from chaos.controls import Controls
+from chaos.faults import parse_fault
+from chaos.simulator import SimulatorFaults
+from chaos.stack.ports import reserve_port
+from chaos.toxiproxy import Toxiproxy
+from chaos.undo import perform
 
 pytestmark = pytest.mark.slow
 
@@ -50,9 +56,7 @@ def _body(**fields: Any) -> dict[str, Any]:
 
 
 def _start(*, first_token: str, token: str, **more: str) -> Iterator[Running]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = reserve_port()
     pace = ["--first-token", first_token, "--token", token, "--max-running", str(MAX_RUNNING), "--seed", "1"]
     pace += [word for name, value in more.items() for word in (f"--{name.replace('_', '-')}", value)]
     command = [sys.executable, "-m", "rag_service.model_server", "--port", str(port), "--model", MODEL, *pace]
@@ -90,46 +94,6 @@ def quick() -> Iterator[Running]:
 @pytest.fixture(scope="module")
 def slow() -> Iterator[Running]:
     yield from _start(first_token="60s", token="50ms")
-
-
-def test_a_stream_is_framed_as_vllm_frames_it(quick: Running) -> None:
-    """Role first, then text, one finish reason, usage when asked for, and [DONE] at the end."""
-    body = _body(stream=True, stream_options={"include_usage": True})
-    with connect_sse(quick.client, "POST", CHAT, json=body) as source:
-        events = [event.data for event in source.iter_sse()]
-    assert events[-1] == "[DONE]"
-    chunks = [json.loads(event) for event in events[:-1]]
-    assert {chunk["object"] for chunk in chunks} == {"chat.completion.chunk"}
-    assert len({chunk["id"] for chunk in chunks}) == 1
-    assert chunks[0]["choices"][0]["delta"]["role"] == "assistant"
-    assert [c["choices"][0]["finish_reason"] for c in chunks[:-1]] == [None] * (len(chunks) - 2) + ["stop"]
-    text = "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks[:-1])
-    assert text == "Serialize obj to a JSON formatted str. [1]"
-    assert chunks[-1]["choices"] == []
-    assert chunks[-1]["usage"]["completion_tokens"] == len(chunks) - 2, "all but the role's and this one"
-
-
-def test_a_whole_answer_says_what_the_stream_says(quick: Running) -> None:
-    """stream=false brings the same text in one object."""
-    answer = quick.client.post(CHAT, json=_body()).json()
-    assert answer["object"] == "chat.completion"
-    assert answer["choices"][0]["message"]["content"] == "Serialize obj to a JSON formatted str. [1]"
-    assert quick.client.post(CHAT, json=_body(max_tokens=2)).json()["choices"][0]["finish_reason"] == "length"
-
-
-def test_errors_have_vllms_shape(quick: Running) -> None:
-    """404 for another model, 400 for a bad body, 404 for another path."""
-    other = quick.client.post(CHAT, json=_body() | {"model": "gpt"})
-    assert (other.status_code, other.json()["error"]["param"]) == (404, "model")
-    assert other.json()["error"]["message"] == f"The model `gpt` does not exist. Valid aliases: {MODEL}."
-    bad = quick.client.post(CHAT, content=b"{")
-    assert (bad.status_code, bad.json()["error"]["type"]) == (400, "Bad Request")
-    assert quick.client.get("/v1/nothing").json()["error"].keys() == {"message", "type", "param", "code"}
-
-
-def test_the_served_model_is_listed(quick: Running) -> None:
-    """OpenAI clients ask for the list first."""
-    assert [card["id"] for card in quick.client.get("/v1/models").json()["data"]] == [MODEL]
 
 
 FAULTS = "/admin/faults"
@@ -265,6 +229,12 @@ def test_a_page_with_a_name_of_its_own_may_not_put_faults_in(quick: Running) -> 
     assert (answer.status_code, answer.json()["error"]["type"]) == (403, "PermissionDeniedError")
 
 
+def test_no_header_says_who_calls(quick: Running) -> None:
+    """The socket does: else a header let strangers in wherever uvicorn is told to believe proxies."""
+    answer = quick.client.get(FAULTS, headers={"X-Forwarded-For": "10.0.0.7"})
+    assert answer.status_code == 200
+
+
 def test_with_a_token_in_the_environment_every_caller_needs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """The token is not on the command line, where every user of the machine could read it."""
     monkeypatch.setenv("MODEL_SERVER_ADMIN_TOKEN", "secret")
@@ -293,29 +263,13 @@ def _overflow_and_crash(running: Running) -> None:
     assert running.process.wait(10) == -signal.SIGKILL
 
 
-def test_clients_that_hang_up_free_their_slots_and_places(slow: Running) -> None:
-    """Two run, three wait; when all five are gone nothing runs or waits, long before their first token."""
-
-    async def hold_and_hang_up() -> None:
-        async with httpx.AsyncClient(base_url=slow.client.base_url, timeout=60.0) as client:
-            held = [asyncio.create_task(client.post(CHAT, json=_body(stream=True))) for _ in range(5)]
-            await asyncio.to_thread(_eventually, lambda: slow.gauge("num_requests_waiting") == 3, "waiting")
-            assert slow.gauge("num_requests_running") == MAX_RUNNING
-            for task in held:
-                task.cancel()
-            await asyncio.gather(*held, return_exceptions=True)
-
-    asyncio.run(hold_and_hang_up())
-    _eventually(lambda: slow.gauge("num_requests_running") == 0, "free")
-    assert slow.gauge("num_requests_waiting") == 0
-
-
 def test_sigterm_ends_it_in_the_middle_of_a_stream(slow: Running) -> None:
     """Nobody waits for a stream that would last a minute. This test ends the server: it comes last."""
     held = socket.create_connection((str(slow.client.base_url.host), slow.client.base_url.port or 0))
     body = json.dumps(_body(stream=True)).encode()
     held.sendall(
-        b"POST %b HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%b" % (CHAT.encode(), len(body), body)
+        b"POST %b HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b"
+        % (CHAT.encode(), len(body), body)
     )
     _eventually(lambda: slow.gauge("num_requests_running") == 1, "running")
     os.kill(slow.process.pid, signal.SIGTERM)
@@ -330,3 +284,61 @@ def test_a_wrong_command_line_says_what_is_allowed(wrong: list[str]) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=READY_WITHIN_S, check=False)
     assert done.returncode == 2
     assert wrong[1] in done.stderr
+
+
+def _controls(running: Running) -> Controls:
+    """What an experiment's faults act through, with nobody at the fault proxy's address."""
+    address = running.client.base_url.netloc.decode()
+    return Controls(Toxiproxy("http://127.0.0.1:1"), simulator=SimulatorFaults(address))
+
+
+@pytest.mark.parametrize(
+    ("raw", "whole"),
+    [
+        ({"kind": "truncate", "after_tokens": 3}, False),
+        ({"kind": "abort", "after_tokens": 3}, False),
+        ({"kind": "malformed_chunk", "after_tokens": 3}, True),
+        ({"kind": "slow_first_token", "delay": "30ms"}, True),
+        ({"kind": "slow_tokens", "delay": "2ms"}, True),
+    ],
+    ids=lambda value: value["kind"] if isinstance(value, dict) else "",
+)
+def test_an_experiments_fault_acts_is_counted_and_goes(
+    quick: Running, raw: dict[str, Any], whole: bool
+) -> None:
+    """Over the wire, by name, beside what else is in; the last answer is as the first."""
+    fault = parse_fault("it", {"on": "llm", **raw})
+    at = _controls(quick)
+    before = _text(_events(quick))
+    fault.inject(at, "it")
+    fault.read_back(at, "it")
+    events = _events(quick)
+    readable = [event for event in events if event == "[DONE]" or event.endswith("}")]
+    assert (_text(readable) == before) is whole
+    assert fault.remove(at, "it") == {"hits": 1}
+    assert fault.is_gone(at, "it")
+    assert _text(_events(quick)) == before
+    perform(fault.undo(at, "it"))  # once more does no harm
+
+
+@pytest.mark.parametrize(
+    ("raw", "status"),
+    [
+        ({"kind": "rate_limited", "retry_after": "2s"}, 429),
+        ({"kind": "unavailable"}, 503),
+        ({"kind": "context_overflow"}, 400),
+        ({"kind": "slow_startup", "lasts": "60s"}, 503),
+    ],
+    ids=lambda value: value["kind"] if isinstance(value, dict) else "",
+)
+def test_an_experiments_refusal_acts_is_counted_and_is_undone(
+    quick: Running, raw: dict[str, Any], status: int
+) -> None:
+    """By its record alone, as a rollback does it."""
+    fault = parse_fault("it", {"on": "llm", **raw})
+    at = _controls(quick)
+    fault.inject(at, "it")
+    assert quick.client.post(CHAT, json=_body()).status_code == status
+    assert "removed it" in perform(fault.undo(at, "it"))
+    assert quick.client.post(CHAT, json=_body()).status_code == 200
+    assert "already gone" in perform(fault.undo(at, "it"))

@@ -20,6 +20,7 @@ import numpy as np
 import psutil
 import pytest
 
+from chaos.stack.ports import reserve_port
 from rag_service.corpus import CorpusSource
 from rag_service.ingest import DIMENSION, ingest
 from rag_service.vector_db import limits
@@ -38,12 +39,6 @@ class Running:
 
     process: subprocess.Popen[str]
     client: httpx.Client
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _start(index: Path, port: int, *flags: str) -> subprocess.Popen[str]:
@@ -78,7 +73,7 @@ def index_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def running(index_dir: Path) -> Iterator[Running]:
-    port = _free_port()
+    port = reserve_port()
     process = _start(index_dir, port)
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10.0) as client:
         try:
@@ -140,7 +135,7 @@ def test_a_mismatched_index_is_refused_at_the_start(index_dir: Path, tmp_path: P
     for name in ("documents.parquet", "manifest.json"):
         (broken / name).write_bytes((index_dir / name).read_bytes())
     faiss.write_index(faiss.IndexFlatIP(DIMENSION), str(broken / "index.faiss"))
-    process = _start(broken, _free_port())
+    process = _start(broken, reserve_port())
     _, said = process.communicate(timeout=READY_WITHIN_S)
     assert process.returncode == 2
     assert "0 vectors for 3 documents" in said
@@ -149,7 +144,7 @@ def test_a_mismatched_index_is_refused_at_the_start(index_dir: Path, tmp_path: P
 
 def test_sigterm_ends_it_while_a_client_is_connected(index_dir: Path) -> None:
     """The process and its port are gone, though a connection was open."""
-    port = _free_port()
+    port = reserve_port()
     process = _start(index_dir, port)
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10.0) as client:
@@ -208,7 +203,7 @@ def test_a_wrong_flag_ends_in_exit_code_2(index_dir: Path, flag: str, value: str
 @contextmanager
 def _serving(index: Path, *flags: str) -> Iterator[httpx.Client]:
     """A client of a database of its own, which is killed in the end."""
-    port = _free_port()
+    port = reserve_port()
     process = _start(index, port, *flags)
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10.0) as client:

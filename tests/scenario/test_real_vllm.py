@@ -1,5 +1,6 @@
 """A disturbed run against real vLLM, watched through vLLM's own metrics, and what a killed one leaves.
 
+The run has two arms: in the second no hang-up arrives at vLLM, and then nothing may be seen to be given up.
 Only where RAGQUAKE_TEST_VLLM=1 says so (`make test-vllm`).
 """
 
@@ -14,14 +15,21 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import duckdb
 import httpx
 import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from chaos.clock import SystemClock
 from chaos.exit_codes import ExitCode
 from chaos.journal import read
+from chaos.stack.environment import child_environment
+from chaos.stack.model_servers.vllm import TINY_SETTINGS, vllm
+from chaos.stack.part import Part, PartPlan, wait_ready
+from chaos.stack.ports import LOOPBACK, reserve_port
 from chaos.stack.process import marked
+from tests.scenario.deaf_relay import deaf_relay
 
 pytestmark = [
     pytest.mark.slow,
@@ -31,6 +39,8 @@ pytestmark = [
 ]
 ROOT = Path(__file__).resolve().parents[2]
 RAGQUAKE = Path(sys.executable).with_name("ragquake")
+TINY_OVERRIDES = {"service.context.max_tokens": TINY_SETTINGS["RAG_CONTEXT__MAX_TOKENS"]}
+"""What a run sets by itself when it starts the tiny model, and cannot know of one that runs elsewhere."""
 READY_WITHIN_S = 400.0
 NAMES = ("num_requests_running", "num_requests_waiting", "time_to_first_token_seconds_count")
 
@@ -97,23 +107,52 @@ class Run:
                     found[name] = int(one.value)
         self.samples.append(Sample(time.time(), *(found[name] for name in NAMES), ended))
 
+    def watch(self) -> None:
+        """From the first arrival to the last answer."""
+        self.wait_for("load.started")
+        self.wait_for("load.ended", each=self.sample)
+
+    @property
+    def given_up(self) -> int:
+        """How many answers were given up since the dependency fell silent."""
+        silent_s = self.happened("fault.injected")
+        assert silent_s is not None
+        before = [sample for sample in self.samples if sample.at_s < silent_s]
+        return self.samples[-1].given_up - before[-1].given_up
+
+    def who_left(self) -> dict[str, float]:
+        """When the users left who did not wait for their answer, by the trace of their question."""
+        attempts = [json.loads(line) for line in (self.bundle / "attempts.jsonl").read_text().splitlines()]
+        return {one["trace_id"]: one["end_s"] for one in attempts if one["outcome"] == "abandoned"}
+
+    def worked_on_s(self) -> list[float]:
+        """How long the service held on to vLLM for users who had left, in order."""
+        left = self.who_left()
+        spans = duckdb.sql(
+            "SELECT TraceId, max(epoch_ns(Timestamp) + Duration) / 1e9 FROM "
+            f"'{self.bundle / 'spans.parquet'}' WHERE SpanName LIKE 'chat %' GROUP BY TraceId"
+        ).fetchall()
+        return sorted(ended_s - left[trace] for trace, ended_s in spans if trace in left)
+
     def end(self) -> tuple[int, str]:
         said, _ = self.process.communicate(timeout=120)
         return self.process.returncode, said
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[[str], Run]]:
+def start(tmp_path: Path) -> Iterator[Callable[..., Run]]:
     begun: list[Run] = []
 
-    def run(experiment: str) -> Run:
+    def run(experiment: str, llm: str = "vllm", **overrides: str) -> Run:
         state = tmp_path / "state"
         state.mkdir()
         for shared in ("index", "bin", "vllm", "models"):
             if (ROOT / ".ragquake" / shared).exists():
                 (state / shared).symlink_to((ROOT / ".ragquake" / shared).resolve())
         runs = tmp_path / "runs"
-        command = [RAGQUAKE, "run", experiment, "--llm", "vllm", "--runs", runs, "--state", state]
+        command = [RAGQUAKE, "run", experiment, "--llm", llm, "--runs", runs, "--state", state]
+        for key, value in overrides.items():
+            command += ["--set", f"{key}={value}"]
         process = subprocess.Popen(
             command,
             cwd=ROOT,
@@ -132,11 +171,33 @@ def start(tmp_path: Path) -> Iterator[Callable[[str], Run]]:
             one.process.wait()
 
 
-def test_hang_ups_free_their_places(start: Callable[[str], Run]) -> None:
+@pytest.fixture
+def real_vllm(tmp_path: Path) -> Iterator[tuple[str, int]]:
+    """One that runs elsewhere, for `--llm URL`; it is open to nobody but this machine."""
+    server, port = vllm(ROOT / ".ragquake"), reserve_port()
+    plan = PartPlan(
+        name="llm",
+        command=server.command_on(LOOPBACK, port),
+        env=child_environment(os.environ, str(tmp_path / "elsewhere.json"), server.environment),
+        ready_url=f"http://{LOOPBACK}:{port}/health",
+        ready_timeout_s=server.ready_timeout_s,
+        nice=server.nice,
+    )
+    part = Part.start(plan, tmp_path)
+    try:
+        wait_ready([part], SystemClock())
+        for process in marked(str(tmp_path / "elsewhere.json")):
+            listening = [one for one in process.net_connections("tcp") if one.status == psutil.CONN_LISTEN]
+            assert all(one.laddr.ip == LOOPBACK for one in listening), process
+        yield LOOPBACK, port
+    finally:
+        part.stop()
+
+
+def test_hang_ups_free_their_places(start: Callable[..., Run]) -> None:
     """Spike, silence and users who leave: vLLM gave up the answers that nobody read, and the run passes."""
     run = start("hang-ups")
-    run.wait_for("load.started")
-    run.wait_for("load.ended", each=run.sample)
+    run.watch()
     code, said = run.end()
 
     assert code == ExitCode.PASSED, said
@@ -150,17 +211,36 @@ def test_hang_ups_free_their_places(start: Callable[[str], Run]) -> None:
     silence = [sample for sample in run.samples if silent_s <= sample.at_s < heard_s]
     assert max(sample.running for sample in before) >= 3, "the spike was a load"
     assert max(sample.running for sample in silence) >= 3, "answers were under way when users left"
-    attempts = [json.loads(line) for line in (run.bundle / "attempts.jsonl").read_text().splitlines()]
-    left = sum(attempt["outcome"] == "abandoned" for attempt in attempts)
+    left = len(run.who_left())
     assert left >= 5, "users hung up"
+    held_s = run.worked_on_s()
+    assert held_s[len(held_s) // 2] < 0.5, (
+        "they did, not the service, which would have waited a second longer"
+    )
     after = [sample for sample in run.samples if sample.at_s >= heard_s]
     assert min(sample.running + sample.waiting for sample in after) == 0, "every place came free"
-    last = run.samples[-1]
-    given_up = last.given_up - before[-1].given_up
-    assert given_up >= 3, f"of {left} who left, {given_up} had their answer given up before its end"
+    assert run.given_up >= 3, f"of {left} who left, {run.given_up} had their answer given up before its end"
 
 
-def test_a_killed_run_leaves_nothing_of_vllm(start: Callable[[str], Run]) -> None:
+def test_hang_ups_that_do_not_arrive_free_nothing(
+    start: Callable[..., Run], real_vllm: tuple[str, int]
+) -> None:
+    """The negative control: the same run before a vLLM that hears of no hang-up, and nothing is given up."""
+    with deaf_relay(*real_vllm) as address:
+        overrides = {
+            **TINY_OVERRIDES,
+            "phases.baseline.for": "8s",
+            "phases.recovery.for": "16s",
+        }
+        run = start("hang-ups", f"http://{address}", **overrides)
+        run.watch()
+        run.end()  # whatever the verdict is: it is short, and half of what vLLM does is for nobody
+    assert run.stack()["model_server"]["kind"] == "url"  # type: ignore[index]
+    assert len(run.who_left()) >= 5, "users hung up"
+    assert run.given_up <= 0, "vLLM computed every answer to its end"
+
+
+def test_a_killed_run_leaves_nothing_of_vllm(start: Callable[..., Run]) -> None:
     """kill -9 while vLLM starts: the warden ends the server and the engine, which is a process of its own."""
     run = start("hang-ups")
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -14,6 +16,7 @@ import psutil
 import pytest
 
 from chaos.clock import SystemClock
+from chaos.exit_codes import ExitCode
 from chaos.stack.borrowed import BorrowedProxies
 from chaos.stack.description import read_description
 from chaos.stack.environment import child_environment
@@ -241,6 +244,28 @@ def test_a_stack_that_stays_is_found_by_the_next_command(tmp_path: Path) -> None
     assert set(down(tmp_path).teardown.stopped) == {"vector_db", "proxy", "service"}
     assert not described.living()
     assert down(tmp_path).sentence() == "no stack was up"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda one: one.name)
+def test_a_start_that_is_interrupted_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
+    """Ctrl-C, SIGTERM and a closed terminal in the middle of `up` end what it has started by then."""
+    (tmp_path / "index").symlink_to(HOME / "index")
+    command = [Path(sys.executable).with_name("ragquake"), "up", "--state", tmp_path]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    stack_file = tmp_path / "stack.json"
+    end_s = time.monotonic() + 60.0
+    try:
+        while (described := read_description(stack_file)) is None or "service" not in described.living():
+            assert process.poll() is None and time.monotonic() < end_s, "the service never began to start"
+            time.sleep(0.05)
+        process.send_signal(number)
+        said, _ = process.communicate(timeout=60.0)
+        assert process.returncode == ExitCode.INTERRUPTED, said
+        assert not described.living() and marked(str(stack_file)) == []
+        assert state(tmp_path).state == "down"
+    finally:
+        process.kill()
+        down(tmp_path)
 
 
 def test_a_borrowed_toxiproxy_keeps_what_is_not_ours(tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ import asyncio
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -27,6 +26,7 @@ import httpx
 import numpy as np
 import pytest
 
+from chaos.stack.ports import reserve_port
 from rag_service.corpus.document import Document, stamp_of
 from rag_service.corpus.index import Manifest, write_documents, write_manifest
 
@@ -141,9 +141,7 @@ def _writers() -> list[Writer]:
 
 @contextmanager
 def _started(index_dir: Path, before: str = "") -> Iterator[Running]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = reserve_port()
     command = [sys.executable, "-c", before + SERVE, "--port", str(port), "--index", str(index_dir)]
     with (index_dir.parent / "vector_db.log").open("ab") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output)

@@ -35,6 +35,7 @@ ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
     "SPT_NOENV": "1",
     "VLLM_HOST_IP": "127.0.0.1",
+    "GLOO_SOCKET_IFNAME": "lo",
     "PYTHONPATH": "",
     "PYTHONSAFEPATH": "1",
 }

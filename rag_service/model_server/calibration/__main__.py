@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from rag_service.model_server import presets
 from rag_service.model_server.calibration import curve, plots, published
-from rag_service.model_server.calibration.live.options import Options, add_flags
+from rag_service.model_server.calibration.live.options import Options, add_flags, writable_file
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -20,7 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = commands.add_parser(
         "curve", help="the H100 presets beside the published curves, in virtual time"
     )
-    command.add_argument("--plot", type=Path, metavar="FILE.svg", help="draw them, too")
+    command.add_argument("--plot", type=writable_file, metavar="FILE.svg", help="draw them, too")
     command.set_defaults(run=_curve)
     command = commands.add_parser(
         "fit", help="find the H100 presets' cost from the published curves (a minute)"

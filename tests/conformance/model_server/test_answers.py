@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import openai
 import pytest
 
@@ -66,6 +68,72 @@ def test_a_stop_string_ends_an_answer_before_it(server: Live, path: str, as_list
     assert said(path, cut) == whole[: whole.index(stop)]
     assert cut["choices"][0]["finish_reason"] == "stop"
     assert cut["usage"]["completion_tokens"] < 12
+
+
+def test_null_is_as_if_it_were_left_out(server: Live, path: str) -> None:
+    """Clients spell out what they do not want."""
+    nulls = dict.fromkeys(("stream", "stream_options", "stop", "seed", "temperature", "logprobs", "user"))
+    assert (
+        server.ask(path, a_question(), max_tokens=3, ignore_eos=True, **nulls)["usage"]["completion_tokens"]
+        == 3
+    )
+    if path == TEXT:
+        usage = server.ask(path, a_question(), max_tokens=None, ignore_eos=True)["usage"]
+        assert usage["completion_tokens"] == 16
+
+
+def test_a_prompt_may_be_a_list_of_one_or_numbers(server: Live) -> None:
+    """What load tools send: the same prompt in a list, and the numbers of tokens."""
+    question = a_question()
+    once = server.ask(TEXT, question, max_tokens=1)["usage"]["prompt_tokens"]
+    assert server.ask(TEXT, "", prompt=[question], max_tokens=1)["usage"]["prompt_tokens"] == once
+    for numbers in ([5, 6, 7], [[5, 6, 7]]):
+        assert server.ask(TEXT, "", prompt=numbers, max_tokens=1)["usage"]["prompt_tokens"] == 3
+
+
+def test_a_request_may_bring_its_name(server: Live, path: str) -> None:
+    """In its body or in a header, which comes first; the answer's id ends with it."""
+    begin = "chatcmpl-" if path == CHAT else "cmpl-"
+    assert server.ask(path, a_question(), max_tokens=1, request_id="mine")["id"] == f"{begin}mine"
+    asked = server.body(path, a_question(), max_tokens=1, request_id="mine")
+    answer = server.client.post(path, json=asked, headers={"X-Request-Id": "theirs"})
+    assert answer.json()["id"] == f"{begin}theirs"
+
+
+def test_another_salt_shares_no_cache(server: Live) -> None:
+    """The same words with the same salt are found again, and with another they are not."""
+    question = a_question() + " word" * 100
+
+    def hits(**fields: Any) -> float:
+        before = server.metric("prefix_cache_hits_total")
+        server.ask(CHAT, question, max_tokens=1, **fields)
+        return server.metric("prefix_cache_hits_total") - before
+
+    hits(cache_salt="one")
+    assert hits(cache_salt="two") == 0
+    assert hits(cache_salt="one") > 0
+
+
+def test_both_have_the_same_fields_in_the_same_order(server: Live, path: str) -> None:
+    """As vLLM 0.32 writes them: a reader of one is a reader of the other."""
+    answer = server.ask(path, a_question(), max_tokens=2, ignore_eos=True)
+    choice = answer["choices"][0]
+    first, last = ("message", ()) if path == CHAT else ("text", ("prompt_logprobs", "prompt_token_ids"))
+    expected = ["index", first, "logprobs", "finish_reason", "stop_reason", "token_ids", *last]
+    assert list(choice) == [*expected, "routed_experts"]
+    if path == CHAT:
+        said_in = ["role", "content", "refusal", "annotations", "audio", "function_call", "reasoning"]
+        assert list(choice["message"]) == said_in
+    asked = ["prompt_logprobs", "prompt_token_ids", "prompt_text"] if path == CHAT else []
+    assert list(answer) == [
+        *("id", "object", "created", "model", "choices", "service_tier", "system_fingerprint", "usage"),
+        *asked,
+        *("kv_transfer_params", "ec_transfer_params", "metrics"),
+    ]
+    assert list(answer["usage"]) == [
+        *("prompt_tokens", "total_tokens", "completion_tokens"),
+        *("prompt_tokens_details", "completion_tokens_details"),
+    ]
 
 
 def test_a_longer_prompt_has_more_tokens(server: Live, path: str) -> None:

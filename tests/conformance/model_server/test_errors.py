@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -14,6 +15,50 @@ REFUSED: list[tuple[str, dict[str, Any], int, str]] = [
     ("fewer than none", {"max_tokens": -1}, 400, "BadRequestError"),
     ("tokens in words", {"max_tokens": "many"}, 400, "Bad Request"),
     ("usage of no stream", {"stream_options": {"include_usage": True}}, 400, "BadRequestError"),
+    ("more than there can be", {"max_tokens": MAX_MODEL_LEN + 1}, 400, "BadRequestError"),
+    ("at least more than at most", {"max_tokens": 3, "min_tokens": 4}, 400, "BadRequestError"),
+    ("at least fewer than none", {"min_tokens": -1}, 400, "BadRequestError"),
+    ("an empty stop", {"stop": ["a", ""]}, 400, "BadRequestError"),
+    ("too many stops", {"stop": list("abcde")}, 400, "Bad Request"),
+    ("too hot", {"temperature": 3}, 400, "BadRequestError"),
+    ("hot in words", {"temperature": "hot"}, 400, "Bad Request"),
+    ("nothing to choose from", {"top_p": 0}, 400, "BadRequestError"),
+    ("a seed too long", {"seed": 2**63}, 400, "Bad Request"),
+]
+
+WORDS: list[tuple[dict[str, Any], str | None, str]] = [
+    (
+        {"max_tokens": 0},
+        "max_tokens",
+        "max_tokens must be at least 1, got 0. (parameter=max_tokens, value=0)",
+    ),
+    (
+        {"max_tokens": 5000},
+        "max_tokens",
+        f"max_tokens=5000 cannot be greater than max_model_len={MAX_MODEL_LEN}. Please request fewer output "
+        "tokens. (parameter=max_tokens, value=5000)",
+    ),
+    (
+        {"max_tokens": 3, "min_tokens": 4},
+        None,
+        "min_tokens must be less than or equal to max_tokens=3, got 4.",
+    ),
+    (
+        {"stream_options": {"include_usage": True}},
+        "stream_options",
+        "Stream options can only be defined when `stream=True`. (parameter=stream_options)",
+    ),
+    (
+        {"temperature": -1},
+        "temperature",
+        "temperature must be non-negative, got -1.0. (parameter=temperature, value=-1.0)",
+    ),
+    (
+        {"max_tokens": "many"},
+        "body.max_tokens",
+        "1 validation error:\n  {'type': 'int_parsing', 'loc': 'body.max_tokens', 'msg': 'Input should be a "
+        "valid integer, unable to parse string as an integer', 'input': 'many'}",
+    ),
 ]
 
 
@@ -36,6 +81,25 @@ def test_what_cannot_be_done_is_refused(
     """The status is the error's code, and the next request is answered."""
     check(server.client.post(path, json=server.body(path, a_question(), **fields)), status, kind)
     server.ask(path, a_question(), max_tokens=1)
+
+
+@pytest.mark.parametrize(("fields", "param", "words"), WORDS)
+def test_errors_are_worded_alike(
+    server: Live, path: str, fields: dict[str, Any], param: str | None, words: str
+) -> None:
+    """Clients match on the words, and on the field."""
+    error = check(server.client.post(path, json=server.body(path, a_question(), **fields)), 400)
+    assert (error["param"], error["message"]) == (param, words)
+
+
+def test_a_body_calls_itself_json(server: Live, path: str) -> None:
+    """Without the header a good request is refused."""
+    content = json.dumps(server.body(path, a_question(), max_tokens=1)).encode()
+    for headers in ({}, {"content-type": "text/plain"}):
+        error = check(server.client.post(path, content=content, headers=headers), 400, "Bad Request")
+        assert "Only 'application/json' is allowed" in error["message"]
+    headers = {"content-type": "application/json; charset=utf-8"}
+    assert server.client.post(path, content=content, headers=headers).status_code == 200
 
 
 def test_the_model_that_is_missing_is_named(server: Live, path: str) -> None:
@@ -70,5 +134,8 @@ def test_a_request_without_words_is_refused(server: Live, missing: str) -> None:
 
 def test_paths_and_methods_that_do_not_exist(server: Live, path: str) -> None:
     """404 and 405 come from below the API, in a shape of their own."""
-    assert server.client.post("/v1/nothing", json={}).status_code == 404
-    assert server.client.get(path).status_code == 405
+    unknown, wrong = server.client.post("/v1/nothing", json={}), server.client.get(path)
+    assert (unknown.status_code, unknown.json()) == (404, {"detail": "Not Found"})
+    assert (wrong.status_code, wrong.json()) == (405, {"detail": "Method Not Allowed"})
+    assert wrong.headers["allow"] == "POST"
+    assert server.client.head("/health").status_code == 405

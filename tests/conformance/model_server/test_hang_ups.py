@@ -7,10 +7,13 @@ count on. The negative control of each wait is the check before it: the places w
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
+import httpx
 import pytest
 
 from tests.conformance.model_server.live import CHAT, LONG, MAX_NUM_SEQS, Live, a_question, eventually
+from tests.scenario.deaf_relay import deaf_relay
 
 FREE_WITHIN_S = 3.0
 
@@ -71,6 +74,17 @@ def test_an_answer_that_was_given_up_is_no_success(server: Live) -> None:
     assert server.metric("time_to_first_token_seconds_count") == begun + 2
     assert server.metric("request_success_total", finished_reason="length") == ended
     assert server.metric("e2e_request_latency_seconds_count") == whole
+
+
+def test_a_hang_up_that_does_not_arrive_frees_nothing(server: Live) -> None:
+    """The negative control: behind a relay that keeps the line open, answers are computed to their end."""
+    ended = server.metric("request_success_total", finished_reason="length")
+    url = server.client.base_url
+    with deaf_relay(url.host, url.port or 0) as address, httpx.Client(base_url=f"http://{address}") as client:
+        with replace(server, client=client).callers(2, max_tokens=600):
+            eventually(lambda: server.running == 2, "running")
+        eventually(lambda: server.running == 0, "at their end")
+    assert server.metric("request_success_total", finished_reason="length") == ended + 2
 
 
 def test_the_cache_is_given_back(server: Live) -> None:

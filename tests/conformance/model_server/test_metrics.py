@@ -20,6 +20,18 @@ NAMES = {
     "time_to_first_token_seconds": "histogram",
     "inter_token_latency_seconds": "histogram",
     "e2e_request_latency_seconds": "histogram",
+    "request_queue_time_seconds": "histogram",
+    "request_prefill_time_seconds": "histogram",
+    "request_decode_time_seconds": "histogram",
+    "request_inference_time_seconds": "histogram",
+    "request_time_per_output_token_seconds": "histogram",
+    "request_prompt_tokens": "histogram",
+    "request_generation_tokens": "histogram",
+    "request_num_preemptions": "histogram",
+    "request_prefill_kv_computed_tokens": "histogram",
+    "iteration_tokens_total": "histogram",
+    "prompt_tokens_cached": "counter",
+    "prompt_tokens_by_source": "counter",
 }
 
 

@@ -51,13 +51,41 @@ def test_usage_comes_last_for_those_who_ask(server: Live, path: str) -> None:
         path, question, max_tokens=6, ignore_eos=True, stream_options={"include_usage": True}
     )
     assert told[-1]["choices"] == []
-    assert all(chunk.get("usage") is None for chunk in told[:-1])
+    assert all("usage" not in chunk for chunk in told[:-1])
     usage = told[-1]["usage"]
     assert usage["completion_tokens"] == 6
     assert usage["total_tokens"] == usage["prompt_tokens"] + 6
     untold = server.chunks(path, question, max_tokens=6, ignore_eos=True)
     assert untold[-1]["choices"]
-    assert all(chunk.get("usage") is None for chunk in untold)
+    assert all("usage" not in chunk for chunk in untold)
+
+
+def test_options_alone_ask_for_nothing(server: Live, path: str) -> None:
+    """Usage has to be asked for by its name, and throughout only with it."""
+    for options in ({}, {"continuous_usage_stats": True}, {"include_usage": False}):
+        chunks = server.chunks(path, a_question(), max_tokens=3, ignore_eos=True, stream_options=options)
+        assert all(chunk["choices"] and "usage" not in chunk for chunk in chunks)
+    options = {"include_usage": True, "continuous_usage_stats": True}
+    chunks = server.chunks(path, a_question(), max_tokens=3, ignore_eos=True, stream_options=options)
+    assert chunks[-1]["usage"]["completion_tokens"] == chunks[-2]["usage"]["completion_tokens"] == 3
+    assert all("usage" in chunk for chunk in chunks)
+
+
+def test_both_have_the_same_fields_in_the_same_order(server: Live, path: str) -> None:
+    """As vLLM 0.32 writes them; what the last one with a choice has more is why it ended."""
+    chunks = server.chunks(path, a_question(), max_tokens=2, ignore_eos=True)
+    if path == CHAT:
+        role = chunks.pop(0)
+        assert list(role)[4:] == ["choices", "prompt_token_ids", "prompt_text"]
+        assert list(role["choices"][0]) == ["index", "delta", "logprobs", "finish_reason"]
+    common = ["id", "object", "created", "model", "choices"]
+    for chunk in chunks:
+        last = chunk is chunks[-1]
+        assert list(chunk) == [*common, *(["system_fingerprint"] if last else [])]
+        stop = ["stop_reason"] if last or path != CHAT else []
+        ids = ["token_ids"] if path == CHAT else ["prompt_token_ids", "token_ids"]
+        first = "delta" if path == CHAT else "text"
+        assert list(chunk["choices"][0]) == ["index", first, "logprobs", "finish_reason", *stop, *ids]
 
 
 def test_tokens_come_one_after_another(server: Live, path: str) -> None:

@@ -20,6 +20,7 @@ import pytest
 import requests
 
 from chaos.clock import SystemClock
+from chaos.stack.ports import reserve_port
 from chaos.toxiproxy import Toxiproxy
 
 ROOT = Path(__file__).parents[3]
@@ -122,15 +123,10 @@ def find_server() -> str | None:
     return shutil.which("toxiproxy-server") or (str(here) if here.exists() else None)
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
 @contextlib.contextmanager
 def serving(kind: str, *flags: str) -> Iterator[Server]:
     """A fault proxy of that kind in a process of its own; `flags` are the server's."""
-    port = str(free_port())
+    port = str(reserve_port())
     if kind == "builtin":
         command = [sys.executable, "-m", "chaos.proxy", "--host", "127.0.0.1", "--port", port, *flags]
     else:

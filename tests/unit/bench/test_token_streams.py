@@ -70,6 +70,34 @@ def test_an_error_is_a_failure_and_no_answer() -> None:
     assert (stream.answers, stream.failed, stream.events) == (0, 1, 0)
 
 
+def test_one_that_asks_once_keeps_all_that_comes() -> None:
+    """What arrives before its opener goes on is part of the answer, and no other is asked for."""
+
+    async def kept() -> tuple[Shape, list[bytes], bool]:
+        stream, transport = Stream(b"ask", once=True), Transport()
+        stream.connection_made(cast(Any, transport))
+        stream.data_received(answer([ROLE, EVENT, EVENT, DONE]))
+        await asyncio.sleep(0)
+        return shape_of(bytes(stream.body)), transport.written, transport.closed
+
+    assert asyncio.run(kept()) == (Shape(2, 4), [b"ask"], True)
+
+
+def test_an_answer_that_breaks_off_is_a_failure() -> None:
+    """A server that closes connections in mid-answer has not answered; one that closes them between has."""
+
+    async def closed() -> tuple[int, int]:
+        broken, _ = await fed(answer([EVENT])[:-5], [])
+        whole, _ = await fed(answer([EVENT]), [])
+        whole.repeat = False
+        whole.data_received(answer([EVENT]))
+        for stream in (broken, whole):
+            stream.connection_lost(None)
+        return broken.failed, whole.failed
+
+    assert asyncio.run(closed()) == (1, 0)
+
+
 def test_sums_have_the_streams_that_are_gone_and_those_that_live() -> None:
     """A server that closes after each answer loses none of them."""
 
@@ -93,10 +121,11 @@ def test_only_events_with_text_are_tokens(events: list[bytes], tokens: int) -> N
 @pytest.mark.parametrize(
     ("said", "message"),
     [
-        (answer([b"not here"], status=404), "no token in what came.*not here"),
+        (answer([b"not here"], status=404), "no whole answer with tokens in what came.*not here"),
+        (answer([ROLE, DONE]), "no whole answer with tokens"),
         (answer([EVENT])[:-5], "no whole answer within 0.1 s"),
     ],
-    ids=["an error", "a stream that stays open"],
+    ids=["an error", "an answer without words", "a stream that stays open"],
 )
 def test_what_is_no_stream_of_tokens_is_named(
     said: bytes, message: str, monkeypatch: pytest.MonkeyPatch

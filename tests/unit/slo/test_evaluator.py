@@ -211,6 +211,17 @@ def test_a_cut_off_last_attempt_alone_makes_a_passing_run_inconclusive(healthy, 
     assert evaluate(path.parent).verdict == "inconclusive"
 
 
+def test_two_faults_on_one_segment_are_told_once(healthy, judge):
+    """The segment moved once, whoever moved it; a reader has room for five more sentences."""
+    planned = healthy.event("run.planned")
+    planned["faults"]["also"] = dict(planned["faults"]["slow"])
+    for phase in planned["phases"]:
+        phase["faults"] = ["slow", "also"] if phase["faults"] else []
+    sentences = judge(healthy).sentences
+    assert sum("Search p95 rose from" in one for one in sentences) == 1
+    assert len(set(sentences)) == len(sentences)
+
+
 def test_the_first_sentences_say_what_happened(healthy, judge):
     """A reader of the sentences alone learns what moved, how the breaker answered and what users got."""
     text = " ".join(judge(healthy).sentences)

@@ -155,6 +155,15 @@ def test_a_fault_that_no_span_must_show_is_proved_by_what_was_observed(
     assert gate.verdict == verdict and words in gate.message
 
 
+@pytest.mark.parametrize(("hits", "bitten"), [(None, "inconclusive"), (2, "inconclusive"), (3, "pass")])
+def test_a_fault_that_is_counted_bites_by_its_count(healthy, judge, hits, bitten):
+    """Whoever carried it out says on how many answers it acted; two are chance, and no word is no proof."""
+    healthy.event("run.planned")["faults"]["slow"]["expects"] = {"segment": "generate", "hits": True}
+    if hits is not None:
+        healthy.event("fault.removed")["observed"] = {"hits": hits}
+    assert gates(judge(healthy))["bite"].verdict == bitten
+
+
 def test_a_journey_that_never_ran_proves_nothing(healthy, judge):
     """Every journey of the experiment must have been seen."""
     for attempt in healthy.attempts:

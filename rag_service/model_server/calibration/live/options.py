@@ -11,7 +11,7 @@ from typing import Any
 from rag_service.model_server.calibration.live.load import LEAST_REQUESTS, Range, parse_range
 from rag_service.model_server.calibration.live.server import parse_url
 
-#: vLLM's own defaults, for what neither the server nor the command line says.
+#: What is assumed where neither the server nor the command line says it; vLLM's own depend on the hardware.
 MAX_NUM_SEQS = 256
 MAX_NUM_BATCHED_TOKENS = 2048
 
@@ -53,19 +53,24 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--concurrency", type=_checked(_callers), default="1,8,32", metavar="N,N,…")
     parser.add_argument("--prompt-tokens", type=_checked(_prompt), default="32-512", metavar="LOW-HIGH")
     parser.add_argument("--max-tokens", type=_checked(_output), default="16-64", metavar="LOW-HIGH")
-    parser.add_argument("--requests", type=_checked(_requests), default="240", help="at each concurrency")
+    parser.add_argument(
+        "--requests",
+        type=_checked(_requests),
+        default="240",
+        help="of one caller; three times as many in company",
+    )
     for name, meaning in (
-        ("--max-num-seqs", f"what the server was told (default: vLLM's, {MAX_NUM_SEQS})"),
-        ("--max-num-batched-tokens", f"what the server was told (default: vLLM's, {MAX_NUM_BATCHED_TOKENS})"),
+        ("--max-num-seqs", f"what the server was told (default: {MAX_NUM_SEQS})"),
+        ("--max-num-batched-tokens", f"what the server was told (default: {MAX_NUM_BATCHED_TOKENS})"),
         ("--kv-blocks", "of the server (default: what its metrics say, else enough)"),
     ):
         parser.add_argument(name, type=_checked(_count), help=meaning)
     parser.add_argument("--verify", action="store_true", help="run the fitted simulator as a process, too")
     parser.add_argument("--tolerance", type=_checked(_ratio), default="0.2", help="exit 1 beyond it")
     parser.add_argument("--seed", type=_checked(_seed), help="of prompts and lengths (default: a new one)")
-    parser.add_argument("--out", type=_checked(_file), metavar="PRESET.toml")
-    parser.add_argument("--plot", type=_checked(_file), metavar="FILE.svg")
-    parser.add_argument("--json", type=_checked(_file), metavar="FILE.json")
+    parser.add_argument("--out", type=writable_file, metavar="PRESET.toml")
+    parser.add_argument("--plot", type=writable_file, metavar="FILE.svg")
+    parser.add_argument("--json", type=writable_file, metavar="FILE.json")
 
 
 def _checked(parse: Callable[[str], Any]) -> Callable[[str], Any]:
@@ -128,9 +133,11 @@ def _ratio(text: str) -> float:
     return ratio
 
 
-def _file(text: str) -> Path:
+def writable_file(text: str) -> Path:
     """A file that can be written: better to hear it now than after the measurement."""
     path = Path(text)
     if path.is_dir() or not path.parent.is_dir():
-        raise ValueError(f"{text!r} cannot be written: its folder does not exist, or it is one")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} cannot be written: its folder does not exist, or it is one"
+        )
     return path

@@ -16,9 +16,11 @@ LATENCY = {"on": "vector_db", "kind": "latency", "latency": "2s"}
 def test_every_kind_registers_itself_and_explains_itself() -> None:
     """One file, one kind, called alike; its docstring shows how it is written."""
     kinds = fault_kinds()
-    bytes_ = "bandwidth down latency limit_data reset slicer slow_close timeout"
-    processes = "cpu_hog file_descriptors kill memory_pressure pause restart"
-    assert {*bytes_.split(), *processes.split()} <= set(kinds)
+    on_bytes = "bandwidth down latency limit_data reset slicer slow_close timeout"
+    on_processes = "cpu_hog file_descriptors kill memory_pressure pause restart"
+    on_the_model = "abort context_overflow cut malformed_chunk rate_limited slow_first_token slow_startup"
+    on_the_model += " slow_tokens stall truncate unavailable"
+    assert {*on_bytes.split(), *on_processes.split(), *on_the_model.split()} <= set(kinds)
     assert list(kinds) == [fault.__module__.rpartition(".")[2] for fault in kinds.values()] == sorted(kinds)
     for kind, fault in kinds.items():
         assert f"kind: {kind}" in (fault.__doc__ or "")
@@ -53,8 +55,8 @@ def test_a_fault_reads_as_written() -> None:
 @pytest.mark.parametrize(
     ("raw", "where", "message"),
     [
-        ({"kind": "latncy"}, ("kind",), "did you mean 'latency'? allowed: bandwidth, "),
-        ({"on": "llm"}, ("kind",), "kind is missing; allowed: bandwidth, "),
+        ({"kind": "latncy"}, ("kind",), "did you mean 'latency'? allowed: abort, bandwidth"),
+        ({"on": "llm"}, ("kind",), "kind is missing; allowed: abort, bandwidth"),
         ({"kind": ["latency"]}, ("kind",), "there is no fault of kind ['latency']"),
         ({**LATENCY, "jittr": "1s"}, ("jittr",), "did you mean 'jitter'? allowed: on, kind, stream, latency"),
         ({**LATENCY, "on": "vectordb"}, ("on",), "'vectordb' is not a dependency; allowed: vector_db, llm"),

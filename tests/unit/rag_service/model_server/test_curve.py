@@ -52,6 +52,17 @@ def test_another_cost_or_other_limits_do_not_reproduce_it() -> None:
     assert not _compared(H100, more_places).jumps_alike
 
 
+def test_a_plot_that_cannot_be_written_is_exit_2_before_anything_is_simulated(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """With the file's name, not with a traceback after the simulation."""
+    with pytest.raises(SystemExit) as ended:
+        command.main(["curve", "--plot", "no/such/folder/curves.svg"])
+    assert ended.value.code == 2
+    said = capsys.readouterr()
+    assert "'no/such/folder/curves.svg' cannot be written" in said.err and not said.out
+
+
 def test_the_command_prints_the_tables_and_fails_beyond_the_limit(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from starlette.requests import Request
 
 from rag_service.model_server.admin import Gate
-from rag_service.model_server.fault_set import MAX_FAULTS, FaultSet, parse_faults
+from rag_service.model_server.fault_set import MAX_FAULTS, FaultSet, parse_fault, parse_faults
 from rag_service.model_server.faults import fault_kinds
 from rag_service.model_server.openai_errors import ApiError
 
@@ -34,6 +34,34 @@ KINDS = {
 
 def _faults(*faults: Any) -> dict[str, Any]:
     return {"faults": list(faults)}
+
+
+def test_named_faults_come_and_go_beside_the_others() -> None:
+    """Each with a count of its own, which another one's coming or going leaves alone."""
+    faults = FaultSet(Random(1))
+    faults.replace(parse_faults(_faults({"kind": "slow_tokens", "delay_s": 1})))
+    faults.put("silent", parse_fault({"kind": "stall", "after_tokens": 3}))
+    faults.draw()
+    faults.put("late", parse_fault({"kind": "slow_first_token", "delay_s": 1}))
+    assert [(one.name, one.hits) for one in faults.armed] == [(None, 1), ("silent", 1), ("late", 0)]
+    faults.put("silent", parse_fault({"kind": "cut", "after_tokens": 3}))
+    assert (faults.get("silent").fault.kind, faults.get("silent").hits) == ("cut", 0)
+    faults.draw()
+    assert faults.take("silent").hits == 1
+    assert [one.name for one in faults.armed] == [None, "late"]
+    for call in (faults.get, faults.take):
+        with pytest.raises(ApiError, match="no fault is called 'silent'; there are: late"):
+            call("silent")
+
+
+def test_there_is_no_room_for_endless_faults() -> None:
+    """As many as a whole set may have; one of a name that is there takes no further room."""
+    faults = FaultSet(Random(1))
+    for number in range(MAX_FAULTS):
+        faults.put(str(number), parse_fault({"kind": "unavailable"}))
+    faults.put("0", parse_fault({"kind": "unavailable"}))
+    with pytest.raises(ApiError, match="at most"):
+        faults.put("more", parse_fault({"kind": "unavailable"}))
 
 
 def test_the_kinds_are_those_that_the_plan_names() -> None:

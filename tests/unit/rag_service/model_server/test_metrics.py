@@ -22,8 +22,11 @@ NAMES = {
     *("vllm:request_prefill_time_seconds_sum", "vllm:request_decode_time_seconds_sum"),
     *("vllm:request_inference_time_seconds_sum", "vllm:request_time_per_output_token_seconds_count"),
     *("vllm:request_prompt_tokens_sum", "vllm:request_generation_tokens_sum"),
-    *("vllm:iteration_tokens_total_sum", "vllm:cache_config_info"),
+    *("vllm:iteration_tokens_total_sum", "vllm:cache_config_info", "vllm:prompt_tokens_cached_total"),
+    *("vllm:prompt_tokens_by_source_total", "vllm:request_num_preemptions_bucket"),
+    "vllm:request_prefill_kv_computed_tokens_bucket",
 }
+_TOLD_APART = ("le", "finished_reason", "source")
 
 
 def _observed() -> tuple[Engine, Metrics]:
@@ -38,7 +41,7 @@ def _samples(metrics: Metrics) -> dict[str, float]:
     found = {}
     for family in text_string_to_metric_families(metrics.text().decode()):
         for sample in family.samples:
-            labels = {key: value for key, value in sample.labels.items() if key in ("le", "finished_reason")}
+            labels = {key: value for key, value in sample.labels.items() if key in _TOLD_APART}
             found[" ".join([sample.name, *labels.values()])] = sample.value
             if sample.name.startswith("vllm:") and sample.name != "vllm:cache_config_info":
                 assert (sample.labels["model_name"], sample.labels["engine"]) == ("m", "0")
@@ -49,7 +52,8 @@ def test_every_name_is_there_from_the_start() -> None:
     """A dashboard shows zero, not a gap."""
     samples = _samples(_observed()[1])
     assert {name.partition(" ")[0] for name in samples} >= NAMES
-    assert samples["vllm:request_success_total stop"] == 0
+    for reason in ("stop", "length", "abort", "error", "repetition"):
+        assert samples[f"vllm:request_success_total {reason}"] == 0
 
 
 def test_what_an_answer_was_is_counted(run: Callable[..., Any]) -> None:
@@ -70,7 +74,14 @@ def test_what_an_answer_was_is_counted(run: Callable[..., Any]) -> None:
     assert samples["vllm:prompt_tokens_total"] == 80
     assert samples["vllm:generation_tokens_total"] == 20
     assert samples["vllm:prefix_cache_queries_total"] == 80
-    assert samples["vllm:prefix_cache_hits_total"] == 32
+    assert samples["vllm:prefix_cache_hits_total"] == samples["vllm:prompt_tokens_cached_total"] == 32
+    assert samples["vllm:prompt_tokens_by_source_total local_compute"] == 48
+    assert samples["vllm:prompt_tokens_by_source_total local_cache_hit"] == 32
+    assert samples["vllm:request_prefill_kv_computed_tokens_sum"] == 48
+    assert (
+        samples["vllm:request_num_preemptions_count"],
+        samples["vllm:request_num_preemptions_sum"],
+    ) == (2, 0)
     assert samples["vllm:request_success_total stop"] == 2
     assert samples["vllm:time_to_first_token_seconds_count"] == 2
     assert 0.14 < samples["vllm:time_to_first_token_seconds_sum"] < 0.18

@@ -54,13 +54,11 @@ def test_a_stream_has_an_event_for_each_token_and_its_reason_in_the_last(kind: A
 
 @pytest.mark.parametrize("kind", [CHAT, TEXT])
 def test_usage_comes_last_and_alone_when_it_is_asked_for(kind: Any) -> None:
-    """An event without choices; chunks of a chat have no usage before it, those of a text a null."""
+    """An event without choices; the chunks before it have none."""
     chunks = _events(_request(kind, stream_options={"include_usage": True}))
     assert chunks[-1]["choices"] == []
     assert chunks[-1]["usage"] == {"prompt_tokens": 7, "total_tokens": 10, "completion_tokens": 3}
-    assert [chunk.get("usage", "none") for chunk in chunks[:-1]] == (
-        ["none"] * 4 if kind is CHAT else [None] * 3
-    )
+    assert all("usage" not in chunk for chunk in chunks[:-1])
 
 
 @pytest.mark.parametrize("kind", [CHAT, TEXT])
@@ -105,3 +103,71 @@ def test_a_stop_text_is_named() -> None:
     assert _events(_request(CHAT), stopped)[-1]["choices"][0]["stop_reason"] == 'tw"o'
     body = json.loads(whole_body("id", 5, "m", _request(TEXT), stopped))
     assert body["choices"][0]["stop_reason"] == 'tw"o'
+
+
+HEAD = '"id":"id","object":"{}","created":5,"model":"m"'
+CHUNK, TEXT_CHUNK = HEAD.format("chat.completion.chunk"), HEAD.format("text_completion")
+USAGE = '"usage":{"prompt_tokens":7,"total_tokens":8,"completion_tokens":1'
+WHOLE_USAGE = USAGE + ',"prompt_tokens_details":null,"completion_tokens_details":null}'
+STAMP = '"system_fingerprint":"simulator"'
+
+
+def test_the_bytes_of_a_chat_are_vllms() -> None:
+    """Taken down from vLLM 0.32: a role, a token with its end, the usage; each field in its place."""
+    one = Completion(("a",), "length", 7)
+    role = '{"index":0,"delta":{"role":"assistant","content":""},"logprobs":null,"finish_reason":null}'
+    last = (
+        '{"index":0,"delta":{"content":"a"},"logprobs":null,"finish_reason":"length","stop_reason":null,'
+        '"token_ids":null}'
+    )
+    asked = '"prompt_token_ids":null,"prompt_text":null'
+
+    def stream(**options: bool) -> str:
+        request = _request(CHAT, **({"stream_options": options} if options else {}))
+        events = Events("id", 5, "m", request, one)
+        return (events.opening() + events.tokens(0, 1) + events.closing()).decode()
+
+    assert stream() == (
+        f'data: {{{CHUNK},"choices":[{role}],{asked}}}\n\n'
+        f'data: {{{CHUNK},"choices":[{last}],{STAMP}}}\n\ndata: [DONE]\n\n'
+    )
+    assert stream(include_usage=True) == (
+        f'data: {{{CHUNK},"choices":[{role}],{asked}}}\n\n'
+        f'data: {{{CHUNK},"choices":[{last}]}}\n\n'
+        f'data: {{{CHUNK},"choices":[],{USAGE}}},{STAMP}}}\n\ndata: [DONE]\n\n'
+    )
+    assert f'"choices":[{last}],{USAGE},"completion_tokens_details":null}}}}\n\n' in stream(
+        include_usage=True, continuous_usage_stats=True
+    )
+    assert whole_body("id", 5, "m", _request(CHAT), one).decode() == (
+        f'{{{HEAD.format("chat.completion")},"choices":[{{"index":0,"message":{{"role":"assistant",'
+        '"content":"a","refusal":null,"annotations":null,"audio":null,"function_call":null,"reasoning":null},'
+        '"logprobs":null,"finish_reason":"length","stop_reason":null,"token_ids":null,"routed_experts":null}],'
+        f'"service_tier":null,{STAMP},{WHOLE_USAGE},"prompt_logprobs":null,{asked},'
+        '"kv_transfer_params":null,"ec_transfer_params":null,"metrics":null}'
+    )
+
+
+def test_the_bytes_of_a_text_are_vllms() -> None:
+    """The same for a text, whose chunks have no usage unless they are asked for it."""
+    two = Completion(("a", "b"), "length", 7)
+
+    def chunk(text: str, reason: str) -> str:
+        return (
+            f'{{"index":0,"text":"{text}","logprobs":null,"finish_reason":{reason},"stop_reason":null,'
+            '"prompt_token_ids":null,"token_ids":null}'
+        )
+
+    events = Events("id", 5, "m", _request(TEXT), two)
+    assert (events.opening() + events.tokens(0, 2) + events.closing()).decode() == (
+        f'data: {{{TEXT_CHUNK},"choices":[{chunk("a", "null")}]}}\n\n'
+        f'data: {{{TEXT_CHUNK},"choices":[{chunk("b", chr(34) + "length" + chr(34))}],{STAMP}}}\n\n'
+        "data: [DONE]\n\n"
+    )
+    one = Completion(("a",), "length", 7)
+    assert whole_body("id", 5, "m", _request(TEXT), one).decode() == (
+        f'{{{TEXT_CHUNK},"choices":[{{"index":0,"text":"a","logprobs":null,"finish_reason":"length",'
+        '"stop_reason":null,"token_ids":null,"prompt_logprobs":null,"prompt_token_ids":null,'
+        f'"routed_experts":null}}],"service_tier":null,{STAMP},{WHOLE_USAGE},'
+        '"kv_transfer_params":null,"ec_transfer_params":null,"metrics":null}'
+    )

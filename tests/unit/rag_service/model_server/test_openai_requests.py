@@ -43,7 +43,7 @@ def _text(**fields: Any) -> TextRequest:
         (json.dumps(CHAT | {"max_tokens": "many"}).encode(), "body.max_tokens", "'input': 'many'"),
         (json.dumps(CHAT | {"stream": "maybe"}).encode(), "body.stream", "'maybe'"),
         (json.dumps(CHAT | {"temperature": "hot"}).encode(), "body.temperature", "'hot'"),
-        (json.dumps(CHAT | {"seed": 2**63}).encode(), "body.seed", "less than"),
+        (json.dumps(CHAT | {"seed": 2**63}).encode(), "body.seed", "'ctx': {'le': "),
         (json.dumps(CHAT | {"stop": list("abcde")}).encode(), "body.stop", "at most 4"),
         (b'{"messages": [], "max_tokens": ' + b"9" * 5000 + b"}", None, "validation error"),
     ],
@@ -121,7 +121,7 @@ def test_several_prompts_are_refused() -> None:
                 *[("response_format", {"type": "json_object"}), ("structured_outputs", {"choice": ["a"]})],
                 *[("logit_bias", {"1": 100}), ("allowed_token_ids", [1]), ("bad_words", ["a"])],
                 *[("stop_token_ids", [1]), ("truncate_prompt_tokens", 5), ("prompt_logprobs", 1)],
-                *[("return_token_ids", True), ("stream_interval", 5), ("priority", 1)],
+                *[("return_token_ids", True), ("stream_interval", 5)],
             ]
         ),
     ],
@@ -136,6 +136,8 @@ def test_what_would_change_the_answer_is_refused(kind: str, field: str, value: A
 def test_what_changes_nothing_is_taken() -> None:
     """Defaults that clients spell out, sampling fields, and fields that nobody knows."""
     spelled = {"n": 1, "top_logprobs": 0, "tool_choice": "none", "response_format": {"type": "text"}}
+    _chat(suffix="a text has one, a chat has not", priority=1)
+    _text(tools=[{}], top_logprobs=2)
     nulls = dict.fromkeys(("logit_bias", "suffix", "echo", "tools", "stop", "seed", "stream"))
     _chat(**spelled, **nulls, logprobs=False, parallel_tool_calls=True, user="u", metadata={"a": 1})
     request = _text(temperature=0.7, top_p=1, seed=1, best_of=1, logprobs=None, ignore_eos=True, min_tokens=4)
@@ -208,8 +210,8 @@ def test_a_salt_keeps_the_prefix_cache_apart() -> None:
 
 
 def test_the_question_of_a_chat_is_its_last_user_turn() -> None:
-    """Parts of a content are lines of it, whether they say that they are text or not."""
-    parts = [{"type": "text", "text": "one"}, "two"]
+    """Parts of a content are lines of it."""
+    parts = [{"type": "text", "text": "one"}, {"type": "text", "text": "two"}]
     turns = [
         {"role": "user", "content": "before"},
         {"role": "assistant", "content": None},

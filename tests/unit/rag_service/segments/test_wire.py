@@ -338,7 +338,7 @@ def test_a_silent_peer_and_a_limit_on_reading():
 
     async def ask(client, _):
         with pytest.raises(httpx.ReadTimeout):
-            await client.get("/", timeout=0.01)
+            await client.get("/", timeout=httpx.Timeout(10.0, read=0.01))
         return True
 
     assert play((b"",), ask=ask)

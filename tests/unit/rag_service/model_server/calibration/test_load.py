@@ -7,9 +7,10 @@ from rag_service.model_server.calibration.live.load import Range, levels, parse_
 
 def test_a_level_has_callers_rounds_before_and_company_after() -> None:
     """Requests that count are neither the first of their callers nor sent when callers have run out."""
-    found = levels((1, 32), Range(32, 64), Range(8, 16), 120, seed=1)
+    found = levels((1, 8, 32), Range(32, 64), Range(8, 16), 120, seed=1)
     assert [(one.concurrency, one.first, one.count, len(one.asks)) for one in found] == [
         (1, 2, 120, 123),
+        (8, 16, 360, 384),
         (32, 64, 512, 608),
     ]
     for one in found:

@@ -1,0 +1,22 @@
+"""Unavailable: the model server says 503."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from chaos.faults.simulator_fault import Refusal
+
+
+class Unavailable(Refusal):
+    """503 instead of an answer: a plain failure, or pushback where `retry_after` says when to come back.
+
+    Look for what users get while no answer of the model is to be had, and for retries that multiply the load.
+
+        no-model: {on: llm, kind: unavailable}
+
+    Looks like: a failure at once.
+    Bit when: the simulator counts at least three requests that met it.
+    Undone: it is removed; the next request is answered.
+    """
+
+    kind: Literal["unavailable"] = "unavailable"
