@@ -9,6 +9,7 @@ what to do.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
@@ -26,8 +27,8 @@ _MARK = "ragquake-builtin"
 class BuiltinProxy(Toxiproxy):
     """One built-in proxy at `api`; each call takes at most about `timeout_s`."""
 
-    def __init__(self, api: str, timeout_s: float = 5.0) -> None:
-        super().__init__(api, timeout_s)
+    def __init__(self, api: str, timeout_s: float = 5.0, lease: str = "") -> None:
+        super().__init__(api, timeout_s, lease)
         self._is_known = False
 
     def http_faults(self, proxy: str) -> dict[str, HttpFaultSpec]:
@@ -36,6 +37,7 @@ class BuiltinProxy(Toxiproxy):
 
     def add_http_fault(self, proxy: str, fault: HttpFaultSpec) -> HttpFaultSpec:
         """Add a fault, read it back and compare; its attributes come back in full."""
+        fault = replace(fault, lease=fault.lease or self.lease or None)
         path = _faults_of(proxy)
         self._ask_own("post", path, fault.as_json())
         found = _spec(self._ask_own("get", f"{path}/{_quoted(fault.name)}"))
@@ -47,6 +49,10 @@ class BuiltinProxy(Toxiproxy):
             asked = f"add http fault {fault.name!r} to {proxy!r}"
             raise FaultProxyError(asked, f"it reads back as {found}, not {fault}")
         return found
+
+    def http_fault_hits(self, proxy: str, name: str) -> int:
+        """On how many requests a fault has acted so far."""
+        return int(self._ask_own("get", f"{_faults_of(proxy)}/{_quoted(name)}")["hits"])
 
     def remove_http_fault(self, proxy: str, name: str) -> None:
         """Remove a fault; what it holds back goes on."""
@@ -100,7 +106,7 @@ def _quoted(name: str) -> str:
 
 
 def _spec(raw: Mapping[str, Any]) -> HttpFaultSpec:
-    return HttpFaultSpec(**raw)
+    return HttpFaultSpec(**{key: value for key, value in raw.items() if key != "hits"})
 
 
 def _lease(raw: Mapping[str, Any]) -> Lease:

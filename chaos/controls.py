@@ -30,15 +30,21 @@ class Controls:
     processes: Processes = field(default_factory=Processes)
     simulator: SimulatorFaults | None = None
 
+    @property
+    def builtin(self) -> BuiltinProxy | None:
+        """The built-in proxy, wherever it stands: who has leases and distributions of delays."""
+        return self.requests or (self.proxy if isinstance(self.proxy, BuiltinProxy) else None)
 
-def controls_of(stack: Stack) -> Controls:
-    """What can be done to a stack that is up."""
+
+def controls_of(stack: Stack, lease: str = "") -> Controls:
+    """What can be done to a stack that is up; on the built-in proxy it is done under `lease`."""
     description = stack.description
     own = stack if isinstance(stack, LocalStack) else None
     server, behind = description.model_server, description.dependencies.get("llm")
     simulated = own is not None and server is not None and server.kind == "simulator"
+    builtin = description.proxy is not None and description.proxy.kind == "builtin"
     return Controls(
-        Toxiproxy(stack.proxy_api),
+        BuiltinProxy(stack.proxy_api, lease=lease) if builtin else Toxiproxy(stack.proxy_api),
         processes=Processes(own, why=f"the parts of a {description.kind} stack run in containers"),
         simulator=SimulatorFaults(behind.upstream) if simulated and behind is not None else None,
     )

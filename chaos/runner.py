@@ -25,6 +25,7 @@ from chaos.fault_proxy import FaultProxyError
 from chaos.interruption import Interrupted, interruptible
 from chaos.journal import Journal
 from chaos.judgement import judge
+from chaos.lease import TTL_S, RunLease
 from chaos.live import LiveAttempts
 from chaos.load import DRAIN_S, JourneysProcess, LoadFiles
 from chaos.lock import run_lock, safety_lever
@@ -177,13 +178,22 @@ class _Run:
         self._journal.append("stack.ready", took_s=round(self._clock.monotonic_s() - started_s, 3))
         ready = journeys.wait_ready(stack.require_alive)
         self._plan(ready)
-        faults = FaultControl(self._loaded.faults, controls_of(stack), self._journal)
+        at = controls_of(stack, lease=self._bundle.name)
+        lease = RunLease(at.builtin, self._bundle.name) if at.builtin is not None else None
+        faults = FaultControl(self._loaded.faults, at, self._journal)
         faults.check()
+        if lease is not None:
+            context.callback(lease.close)
+            lease.begin()
+            self._journal.append("lease.begun", lease=lease.name, ttl_s=TTL_S)
         context.callback(faults.withdraw)
         t0_s = journeys.begin()
         self._journal.append("load.started", t0_s=t0_s)
-        ending = self._follow_phases(t0_s, stack, journeys, faults)
+        ending = self._follow_phases(t0_s, stack, journeys, faults, lease)
         faults.switch_to(())
+        if lease is not None:
+            lease.end()
+            self._journal.append("lease.ended", lease=lease.name)
         if ending.status == "completed":
             self._drain(journeys, stack)
         self._barrier(stack, receiver)
@@ -213,7 +223,12 @@ class _Run:
         self._journal.append("run.planned", phases=phases, faults=faults, arrivals=ready["arrivals"])
 
     def _follow_phases(
-        self, t0_s: float, stack: Stack, journeys: JourneysProcess, faults: FaultControl
+        self,
+        t0_s: float,
+        stack: Stack,
+        journeys: JourneysProcess,
+        faults: FaultControl,
+        lease: RunLease | None,
     ) -> _Ending:
         watch = StopWatch(self._loaded.experiment.stop_when)
         phases = self._loaded.phases
@@ -226,6 +241,8 @@ class _Run:
                 self._show(phase, now_s - t0_s, phases[-1].end_s, stack, faults)
                 journeys.check_alive()
                 stack.require_alive()
+                if lease is not None:
+                    lease.require()
                 if triggered := watch.look(self._live, now_s):
                     self._journal.append(
                         "stop.triggered", condition=triggered.condition, observed=triggered.observed

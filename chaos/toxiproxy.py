@@ -62,9 +62,12 @@ class _Consumer(APIConsumer):  # type: ignore[misc]  # the library has no types
 
 
 class Toxiproxy:
-    """One Toxiproxy (or built-in proxy) at `api`; each call takes at most about `timeout_s`."""
+    """One Toxiproxy (or built-in proxy) at `api`; each call takes at most about `timeout_s`.
 
-    def __init__(self, api: str, timeout_s: float = 5.0) -> None:
+    With a `lease` what it adds or disables is undone when that ends: on the built-in proxy alone.
+    """
+
+    def __init__(self, api: str, timeout_s: float = 5.0, lease: str = "") -> None:
         parts = urlsplit(api)
         if parts.scheme != "http" or not parts.hostname or not parts.port or parts.path.strip("/"):
             raise ValueError(f"{api!r} is not the address of a fault proxy; write http://HOST:PORT")
@@ -72,6 +75,7 @@ class Toxiproxy:
             raise ValueError(f"timeout_s={timeout_s!r} would wait for nothing; give a number above 0")
         self.api = api.rstrip("/")
         self.timeout_s = timeout_s
+        self.lease = lease
         host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
         self._consumer: Any = type("BoundConsumer", (_Consumer,), {"host": host, "port": parts.port})
 
@@ -135,7 +139,8 @@ class Toxiproxy:
 
     def set_enabled(self, proxy: str, enabled: bool) -> ProxyState:
         """Open a proxy's port, or close it with every connection; toxics stay. Read back."""
-        state = _proxy(self._ask("post", _path(proxy), {"enabled": enabled}))
+        held = {"lease": self.lease} if self.lease and not enabled else {}
+        state = _proxy(self._ask("post", _path(proxy), {"enabled": enabled, **held}))
         if state.enabled != enabled:
             raise FaultProxyError(
                 f"set enabled={enabled} on {proxy!r}", f"it reads back enabled={state.enabled}"
@@ -148,6 +153,7 @@ class Toxiproxy:
 
     def add_toxic(self, proxy: str, toxic: Toxic) -> Toxic:
         """Add a toxic, read it back and compare; one that reads back differently is removed again."""
+        toxic = replace(toxic, lease=toxic.lease or self.lease)
         path = f"{_path(proxy)}/toxics"
         toxic_path = f"{path}/{_segment(toxic.name)}"
         body = {
@@ -165,6 +171,16 @@ class Toxiproxy:
             raise FaultProxyError(
                 f"add toxic {toxic.name!r} to {proxy!r}", f"it reads back with {difference}"
             )
+        return found
+
+    def update_toxic(self, proxy: str, toxic: Toxic) -> Toxic:
+        """Give a toxic that is in other attributes, read it back and compare; its lease stays as it was."""
+        path = f"{_path(proxy)}/toxics/{_segment(toxic.name)}"
+        self._ask("post", path, {"attributes": dict(toxic.attributes), "toxicity": toxic.toxicity})
+        found = _toxic(self._ask("get", path))
+        if difference := _difference(replace(toxic, lease=found.lease), found):
+            asked = f"change toxic {toxic.name!r} on {proxy!r}"
+            raise FaultProxyError(asked, f"it reads back with {difference}")
         return found
 
     def remove_toxic(self, proxy: str, toxic: str) -> None:
