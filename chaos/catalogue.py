@@ -19,6 +19,7 @@ Row = dict[str, Any]
 NEEDS: Mapping[Need, str] = {
     "bytes": "needs: bytes; Toxiproxy or the built-in proxy",
     "requests": "needs: requests; the built-in proxy, which stands behind Toxiproxy where that is used",
+    "answers": "needs: answers; the simulator, or the built-in proxy before another model server",
     "processes": "needs: processes; a part that ragquake started itself (--stack local, no --llm URL)",
     "simulator": "needs: the simulated model server (--stack local, --llm simulator)",
 }

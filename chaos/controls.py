@@ -43,8 +43,10 @@ def controls_of(stack: Stack, lease: str = "") -> Controls:
     server, behind = description.model_server, description.dependencies.get("llm")
     simulated = own is not None and server is not None and server.kind == "simulator"
     builtin = description.proxy is not None and description.proxy.kind == "builtin"
+    reading = description.requests_proxy
     return Controls(
         BuiltinProxy(stack.proxy_api, lease=lease) if builtin else Toxiproxy(stack.proxy_api),
+        requests=BuiltinProxy(reading.api, lease=lease) if reading is not None else None,
         processes=Processes(own, why=f"the parts of a {description.kind} stack run in containers"),
         simulator=SimulatorFaults(behind.upstream) if simulated and behind is not None else None,
     )

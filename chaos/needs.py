@@ -1,28 +1,53 @@
-"""Refuse, before anything starts, a fault that the chosen stack has nobody to commit.
+"""What the faults of an experiment need of its stack, asked before anything starts.
 
-A run that finds this out in its fault phase has cost minutes and proved nothing.
+A run that finds out in its fault phase that nobody can commit the fault has cost minutes and proved nothing.
+And a stack has a further proxy in its way only where a fault acts on requests: what is not needed is not
+measured along.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from chaos.experiment import LoadedExperiment
+from chaos.faults import Fault
 from slo.documents import DocumentError
 
 
-def require_possible(loaded: LoadedExperiment, stack: str, llm: str) -> None:
-    """Raise DocumentError, a line for each fault that needs the simulator where there is none."""
-    if stack == "local" and llm == "simulator":
-        return
+def used_faults(loaded: LoadedExperiment) -> Mapping[str, Fault]:
+    """The faults that a phase names; others are declared and never go in."""
     used = {name for phase in loaded.experiment.phases for name in phase.faults}
-    where = f"--llm {llm}" if stack == "local" else f"--stack {stack}"
+    return {name: fault for name, fault in loaded.faults.items() if name in used}
+
+
+def act_on_requests(loaded: LoadedExperiment, llm: str) -> bool:
+    """Whether the built-in proxy must read the requests: the simulator commits faults on answers itself."""
+    on_requests = ("requests",) if llm == "simulator" else ("requests", "answers")
+    return any(fault.needs in on_requests for fault in used_faults(loaded).values())
+
+
+def require_possible(loaded: LoadedExperiment, stack: str, llm: str) -> None:
+    """Raise DocumentError, a line for each fault that nobody can commit on that stack."""
     problems = [
-        loaded.document.problem(
-            ("faults", name, "kind"),
-            f"{fault.kind} is committed by the simulated model server, which {where} has not within reach; "
-            f"leave that away, or take a fault on bytes (`ragquake list faults`)",
-        )
-        for name, fault in loaded.faults.items()
-        if name in used and fault.needs == "simulator"
+        loaded.document.problem(("faults", name, "kind"), f"{fault.kind} {why}")
+        for name, fault in used_faults(loaded).items()
+        if (why := _impossible(fault, stack, llm))
     ]
     if problems:
         raise DocumentError(problems)
+
+
+def _impossible(fault: Fault, stack: str, llm: str) -> str:
+    """Why there is nobody to commit it, and what to do; empty when there is."""
+    if fault.needs in ("requests", "answers") and stack != "local":
+        return (
+            f"acts on requests, and before the containers of --stack {stack} stands Toxiproxy, which cannot "
+            f"read them; use --stack local, or take a fault on bytes (`ragquake list faults`)"
+        )
+    if fault.needs == "simulator" and (stack, llm) != ("local", "simulator"):
+        where = f"--llm {llm}" if stack == "local" else f"--stack {stack}"
+        return (
+            f"is committed by the simulated model server, which {where} has not within reach; "
+            f"leave that away, or take a fault on bytes (`ragquake list faults`)"
+        )
+    return ""

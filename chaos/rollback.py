@@ -153,11 +153,17 @@ def _delete_borrowed(description: StackDescription | None) -> list[str]:
 
 
 def _held_by_ended_proxy(outstanding: OutstandingUndo, description: StackDescription | None) -> bool:
-    """Whether the stack's own proxy held the fault and has ended; its port may be a stranger's by now."""
-    proxy = description.proxy if description else None
-    if description is None or proxy is None or not proxy.owned or outstanding.undo.get("api") != proxy.api:
+    """Whether a proxy of the stack's own held the fault and has ended; its port may be a stranger's now."""
+    if description is None:
         return False
-    return "proxy" in description.identities() and "proxy" not in description.living()
+    records = {"proxy": description.proxy, "requests_proxy": description.requests_proxy}
+    held_by = {
+        part
+        for part, record in records.items()
+        if record is not None and record.owned and record.api == outstanding.undo.get("api")
+    }
+    ended = set(description.identities()) - set(description.living())
+    return bool(held_by & ended)
 
 
 def _after_stop(fault: Undone, outstanding: OutstandingUndo, description: StackDescription | None) -> Undone:

@@ -29,7 +29,7 @@ from chaos.lease import TTL_S, RunLease
 from chaos.live import LiveAttempts
 from chaos.load import DRAIN_S, JourneysProcess, LoadFiles
 from chaos.lock import run_lock, safety_lever
-from chaos.needs import require_possible
+from chaos.needs import act_on_requests, require_possible, used_faults
 from chaos.progress import Moment, Progress
 from chaos.resources import ResourceSampler
 from chaos.rollback import rollback
@@ -161,6 +161,7 @@ class _Run:
                 folder=self._bundle,
                 state=self._options.state,
                 llm=self._options.llm,
+                on_requests=act_on_requests(self._loaded, self._options.llm.llm),
                 otlp_endpoint=receiver.endpoint,
                 service_settings=self._loaded.experiment.service,
                 on_progress=self._progress.step,
@@ -180,7 +181,7 @@ class _Run:
         self._plan(ready)
         at = controls_of(stack, lease=self._bundle.name)
         lease = RunLease(at.builtin, self._bundle.name) if at.builtin is not None else None
-        faults = FaultControl(self._loaded.faults, at, self._journal)
+        faults = FaultControl(used_faults(self._loaded), at, self._journal)
         faults.check()
         if lease is not None:
             context.callback(lease.close)

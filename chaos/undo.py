@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from chaos.builtin_proxy import BuiltinProxy
 from chaos.processes import undoing
 from chaos.simulator import SimulatorFaults, SimulatorGoneError
 from chaos.toxiproxy import FaultProxyError, ProxyGoneError, ProxyMissingError, Toxiproxy
@@ -71,6 +72,23 @@ def _enable(api: str, timeout_s: float, proxy: str) -> str:
     return f"{proxy} was already enabled" if was_enabled else f"enabled {proxy}"
 
 
+def _remove_http_fault(api: str, timeout_s: float, proxy: str, fault: str) -> str:
+    client = BuiltinProxy(api, timeout_s)
+    try:
+        client.remove_http_fault(proxy, fault)
+    except ProxyMissingError:
+        pass
+    else:
+        return f"removed {fault} from the requests of {proxy}"
+    try:
+        left = client.http_faults(proxy)
+    except ProxyMissingError:
+        return f"proxy {proxy} is gone, and {fault} with it"
+    if fault in left:
+        raise FaultProxyError(f"remove {fault} from the requests of {proxy}", "it came back meanwhile")
+    return f"{fault} was already gone from the requests of {proxy}"
+
+
 def _remove_simulator_fault(address: str, timeout_s: float, fault: str) -> str:
     found = SimulatorFaults(address, timeout_s).remove(fault)
     return f"{fault} was already gone from the simulator" if found is None else f"removed {fault} from it"
@@ -79,5 +97,6 @@ def _remove_simulator_fault(address: str, timeout_s: float, fault: str) -> str:
 _DOES: Mapping[str, tuple[Callable[..., str], tuple[str, ...]]] = {
     "remove_toxic": (_remove_toxic, ("api", "proxy", "toxic")),
     "enable": (_enable, ("api", "proxy")),
+    "remove_http_fault": (_remove_http_fault, ("api", "proxy", "fault")),
     "remove_simulator_fault": (_remove_simulator_fault, ("address", "fault")),
 }

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
-from chaos.faults.simulator_fault import AfterTokens
+from chaos.faults.answer_fault import AfterTokens
 
 
 class Abort(AfterTokens):
@@ -16,8 +16,11 @@ class Abort(AfterTokens):
         given-up: {on: llm, kind: abort, after_tokens: 5}
 
     Looks like: a short answer that ends well, but for its finish reason.
-    Bit when: the simulator counts at least three answers that met it.
+    Bit when: the simulator, or the proxy before another model server, counts at least three answers that
+    met it.
     Undone: it is removed; the next answers come whole.
     """
+
+    http_type: ClassVar[str] = "done_after_abort"
 
     kind: Literal["abort"] = "abort"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
-from chaos.faults.simulator_fault import SimulatorFault
+from chaos.faults.answer_fault import Refusal
 
 
-class ContextOverflow(SimulatorFault):
+class ContextOverflow(Refusal):
     """400 in vLLM's words for a prompt that is too long, whatever its real length.
 
     A context that grew beyond the model's window. Look for retries of what cannot succeed, and for a breaker
@@ -16,8 +16,18 @@ class ContextOverflow(SimulatorFault):
         grown-context: {on: llm, kind: context_overflow, probability: 30%}
 
     Looks like: a refusal that asking again does not mend.
-    Bit when: the simulator counts at least three requests that met it.
+    Bit when: the simulator, or the proxy before another model server, counts at least three requests that
+    met it.
     Undone: it is removed; the next request is answered.
     """
+
+    status: ClassVar[int] = 400
+    error_type: ClassVar[str] = "BadRequestError"
+    message: ClassVar[str] = (
+        "This model's maximum context length is 4096 tokens. However, your prompt contains at least 4097 "
+        "input tokens, which exceeds this limit even without any output tokens. Please reduce the length "
+        "of the input prompt. (parameter=input_tokens, value=4097)"
+    )
+    param: ClassVar[str | None] = "input_tokens"
 
     kind: Literal["context_overflow"] = "context_overflow"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from chaos.faults.simulator_fault import AfterTokens
+from chaos.faults.answer_fault import AfterTokens
 
 
 class Cut(AfterTokens):
@@ -16,7 +16,8 @@ class Cut(AfterTokens):
         lost-replica: {on: llm, kind: cut, after_tokens: 5, probability: 20%}
 
     Looks like: a stream that ends with a transport error.
-    Bit when: the simulator counts at least three answers that met it.
+    Bit when: the simulator, or the proxy before another model server, counts at least three answers that
+    met it.
     Undone: it is removed; the next answers come whole.
     """
 

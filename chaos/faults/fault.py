@@ -35,9 +35,9 @@ def _known_dependency(name: str) -> str:
     return name
 
 
-Need = Literal["bytes", "requests", "processes", "simulator"]
-"""What a fault acts on: any fault proxy's bytes, the built-in proxy's requests, processes that we started, or
-the simulated model server itself."""
+Need = Literal["bytes", "requests", "answers", "processes", "simulator"]
+"""What a fault acts on: any fault proxy's bytes, the built-in proxy's requests, a model server's answers (the
+simulator does it itself, the built-in proxy before another one), our processes, or the simulator alone."""
 
 Label = Literal["Looks like", "Bit when", "Undone"]
 """What each docstring tells: how the service sees it, how one knows that it bit, how it is undone."""

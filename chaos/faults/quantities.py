@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, BeforeValidator, Field
 
-from slo.units import Duration, format_duration
+from slo.units import Duration, format_duration, parse_ratio
 
 _LONGEST_S = 600.0
 
@@ -49,3 +49,19 @@ DurationOrNone = Annotated[Duration, _within(0.0, 0.001, "milliseconds")]
 
 FineDuration = Annotated[Duration, _within(0.0, 0.000001, "microseconds")]
 """0 to 10 min, to the microsecond."""
+
+Probability = Annotated[
+    float,
+    BeforeValidator(lambda given: given if isinstance(given, float) else parse_ratio(given)),
+    Field(gt=0.0, le=1.0),
+]
+"""More than 0 %, at most 100 %."""
+
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
+"""Of requests or answers."""
+
+Tokens = Annotated[int, Field(ge=0, le=100_000)]
+"""Of an answer, before something happens to it."""
+
+Key = Annotated[str, Field(min_length=1, max_length=200)]
+"""The name of a member of a JSON object."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
-from chaos.faults.simulator_fault import Refusal
+from chaos.faults.answer_fault import TimedRefusal
 
 
-class RateLimited(Refusal):
+class RateLimited(TimedRefusal):
     """429 instead of an answer, with a `Retry-After` where `retry_after` says one.
 
     A quota that is used up. Look for retries that come sooner than they were told, and for a breaker that
@@ -16,8 +16,13 @@ class RateLimited(Refusal):
         quota: {on: llm, kind: rate_limited, retry_after: 2s, probability: 50%}
 
     Looks like: a refusal at once.
-    Bit when: the simulator counts at least three requests that met it.
+    Bit when: the simulator, or the proxy before another model server, counts at least three requests that
+    met it.
     Undone: it is removed; the next request is answered.
     """
+
+    status: ClassVar[int] = 429
+    error_type: ClassVar[str] = "RateLimitError"
+    message: ClassVar[str] = "Rate limit reached for requests."
 
     kind: Literal["rate_limited"] = "rate_limited"

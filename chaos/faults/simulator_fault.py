@@ -8,23 +8,15 @@ from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from chaos.controls import Controls
 from chaos.fault_proxy import FaultProxyError
 from chaos.faults.fault import Fault, Need
-from chaos.faults.quantities import PositiveDuration
+from chaos.faults.quantities import Count, Probability
 from chaos.simulator import SimulatorFaults
-from slo.units import parse_ratio
-
-Probability = Annotated[
-    float,
-    BeforeValidator(lambda given: given if isinstance(given, float) else parse_ratio(given)),
-    Field(gt=0.0, le=1.0),
-]
-Tokens = Annotated[int, Field(ge=0, le=100_000)]
 
 _COMMON = ("on", "kind", "probability", "count")
 
@@ -36,9 +28,7 @@ class SimulatorFault(Fault, ABC):
 
     on: Literal["llm"] = Field(description="the model server: llm")
     probability: Probability = Field(1.0, description="for each answer; more than 0 %, at most 100 %")
-    count: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(
-        None, description="on so many answers at most"
-    )
+    count: Count | None = Field(None, description="on so many answers at most")
 
     def body(self) -> dict[str, Any]:
         """The fault's own parameters as the simulator calls them; those that are not set are left out."""
@@ -88,23 +78,6 @@ class SimulatorFault(Fault, ABC):
     def _wanted(self) -> dict[str, Any]:
         counted = {} if self.count is None else {"count": self.count}
         return {"kind": self.kind, "probability": self.probability, **counted, **self.body()}
-
-
-class AfterTokens(SimulatorFault, ABC):
-    """A fault in mid-answer."""
-
-    after_tokens: Tokens = Field(description="tokens that come before it; 0 to 100000")
-
-
-class Refusal(SimulatorFault, ABC):
-    """A fault that answers in the model's place, with an HTTP status."""
-
-    retry_after: PositiveDuration | None = Field(
-        None, description="`Retry-After`, whole seconds, rounded up; 1 ms to 10 min"
-    )
-
-    def body(self) -> dict[str, Any]:
-        return {} if self.retry_after is None else {"retry_after_s": self.retry_after}
 
 
 def _simulator(at: Controls, name: str) -> SimulatorFaults:

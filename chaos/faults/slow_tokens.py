@@ -6,12 +6,12 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from chaos.faults.answer_fault import AnswerFault
 from chaos.faults.quantities import PositiveDuration
-from chaos.faults.simulator_fault import SimulatorFault
 
 
-class SlowTokens(SimulatorFault):
-    """Each token but the first comes `delay` later than it would.
+class SlowTokens(AnswerFault):
+    """Each token but the first comes `delay` later than it would; at the proxy, `delay` after the one before.
 
     A batch that is too full, a GPU that throttles. Look for answers whose first word is prompt and which
     then outlive every deadline, and for limits that count the whole answer.
@@ -19,8 +19,9 @@ class SlowTokens(SimulatorFault):
         throttled-gpu: {on: llm, kind: slow_tokens, delay: 100ms}
 
     Looks like: a stream that crawls.
-    Bit when: the simulator counts at least three answers that met it.
-    Undone: it is removed; answers under way keep their pace.
+    Bit when: the simulator, or the proxy before another model server, counts at least three answers that
+    met it.
+    Undone: it is removed; answers under way keep their pace (at the proxy they go on at once).
     """
 
     kind: Literal["slow_tokens"] = "slow_tokens"

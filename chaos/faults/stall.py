@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from chaos.faults.simulator_fault import AfterTokens
+from chaos.faults.answer_fault import AfterTokens
 
 
 class Stall(AfterTokens):
@@ -16,8 +16,10 @@ class Stall(AfterTokens):
         silent-model: {on: llm, kind: stall, after_tokens: 5, probability: 20%}
 
     Looks like: a stream that stops; only a limit on the time between tokens ends it.
-    Bit when: the simulator counts at least three answers that met it.
-    Undone: it is removed; an answer that is silent already stays silent until its client goes.
+    Bit when: the simulator, or the proxy before another model server, counts at least three answers that
+    met it.
+    Undone: it is removed; an answer that is silent already stays so until its client goes (at the proxy it
+    goes on at once).
     """
 
     kind: Literal["stall"] = "stall"

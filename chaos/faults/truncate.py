@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from chaos.faults.simulator_fault import AfterTokens
+from chaos.faults.answer_fault import AfterTokens
 
 
 class Truncate(AfterTokens):
@@ -16,7 +16,8 @@ class Truncate(AfterTokens):
         tidy-gateway: {on: llm, kind: truncate, after_tokens: 5}
 
     Looks like: a stream that ends early and without a complaint.
-    Bit when: the simulator counts at least three answers that met it.
+    Bit when: the simulator, or the proxy before another model server, counts at least three answers that
+    met it.
     Undone: it is removed; the next answers come whole.
     """
 

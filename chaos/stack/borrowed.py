@@ -81,7 +81,7 @@ def delete_borrowed(description: StackDescription) -> list[str]:
             found = toxiproxy.proxy(dependency.proxy)
         except ProxyMissingError:
             continue
-        if (found.listen, found.upstream) == (dependency.listen, dependency.upstream):
+        if (found.listen, found.upstream) == (dependency.listen, dependency.next):
             toxiproxy.delete_proxy(dependency.proxy)
             deleted.append(name)
     return deleted

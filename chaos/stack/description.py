@@ -51,11 +51,20 @@ class ProxyRecord(_Record):
 
 
 class DependencyRecord(_Record):
-    """One dependency behind the fault proxy: where the service calls and where that leads."""
+    """One dependency behind the fault proxy: where the service calls, where that leads, and by what way.
+
+    `requests` is where the built-in proxy listens that stands between a Toxiproxy and the dependency.
+    """
 
     proxy: str
     listen: str
     upstream: str
+    requests: str | None = None
+
+    @property
+    def next(self) -> str:
+        """Where the fault proxy passes on to."""
+        return self.requests or self.upstream
 
 
 class ModelServerRecord(_Record):
@@ -89,6 +98,8 @@ class StackDescription(_Record):
     schema_name: Literal["ragquake/stack/v1"] = Field(default="ragquake/stack/v1", alias="schema")
     kind: Literal["local", "compose"] = "local"
     proxy: ProxyRecord | None = None
+    requests_proxy: ProxyRecord | None = None
+    """The built-in proxy that reads requests, where one does: the fault proxy itself, or one behind it."""
     parts: dict[str, PartRecord] = Field(default_factory=dict)
     dependencies: dict[str, DependencyRecord] = Field(default_factory=dict)
     model_server: ModelServerRecord | None = None

@@ -1,11 +1,12 @@
-"""The local stack: four processes on loopback, started together, stopped together.
+"""The local stack: four or five processes on loopback, started together, stopped together.
 
 It is a context manager whose exit leaves nothing running, also when the start itself was interrupted.
 stack.json is written after each process is known and before anything is waited for, so that whoever
 finds a dead runner can end what it left. The parts under test get a lower priority than the proxy, the
 journeys and the receiver: on two cores an overloaded service would otherwise slow the measurement of
 itself. The service is started while the vector DB and the model server still warm up, because importing
-sentence-transformers takes it about 16 s and the others one or two.
+sentence-transformers takes it about 16 s and the others one or two. Where a fault acts on requests and the
+fault proxy is a Toxiproxy, which reads bytes alone, a built-in proxy stands behind it (`requests_proxy`).
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ from chaos.stack.ports import choose_ports
 from chaos.stack.process import ProcessIdentity, spawned
 from chaos.stack.proxy_choice import ProxyChoice, named_version
 from chaos.stack.teardown import stop_recorded
-from chaos.stack.wiring import DEPENDENCIES, PORTS, Wiring
+from chaos.stack.wiring import DEPENDENCIES, PORTS, REQUESTS_PORTS, Wiring
 from chaos.toxiproxy import Toxiproxy
 
 PARTS_UNDER_TEST_NICE = 10
@@ -63,6 +64,7 @@ class LocalStack:
 
     `ports` names some of service, vector_db, llm, proxy; the others are chosen free. `runner` is the
     process whose death means that the stack has no owner any more; a stack that stays has none.
+    `on_requests` asks for faults on requests, for which the built-in proxy must read them.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class LocalStack:
         folder: Path,
         index_dir: Path,
         proxy: ProxyChoice,
+        on_requests: bool = False,
         otlp_endpoint: str | None = None,
         service_settings: Mapping[str, str] | None = None,
         model_server: ModelServer | None = None,
@@ -86,6 +89,7 @@ class LocalStack:
         self.description = StackDescription()
         self._index_dir = index_dir.absolute()
         self._proxy = proxy
+        self._on_requests = on_requests
         self._otlp_endpoint = otlp_endpoint
         self._settings = dict(service_settings or {})
         self._model_server = model_server or simulator()
@@ -204,7 +208,7 @@ class LocalStack:
 
     def _start(self) -> None:
         wiring = Wiring(
-            ports=choose_ports(PORTS, self._named_ports),
+            ports=choose_ports(PORTS + (REQUESTS_PORTS if self._has_chain else ()), self._named_ports),
             index_dir=self._index_dir,
             model_server=self._model_server,
         )
@@ -219,6 +223,8 @@ class LocalStack:
             self._spawn("vector_db", wiring.vector_db_command(), wiring, "/healthz"),
             *self._start_model_server(wiring),
         ]
+        if self._has_chain:
+            self._start_requests_proxy(wiring)
         self._start_proxy(wiring)
         rag_settings = {name: value for name, value in settings.items() if name.startswith("RAG_")}
         self.description.service = ServiceRecord(url=wiring.url("service"), settings=rag_settings)
@@ -281,6 +287,30 @@ class LocalStack:
         newest = next(iter(log_tail(part.log, 1)), "nothing yet").strip()
         self._say(f"{part.name} is still starting after {waited_s:.0f} s; it says: {newest[:LINE_LENGTH]}")
 
+    @property
+    def _has_chain(self) -> bool:
+        """Whether the fault proxy needs another one behind it, to read the requests."""
+        return self._on_requests and self._proxy.kind != "builtin"
+
+    def _start_requests_proxy(self, wiring: Wiring) -> None:
+        """Start the built-in proxy between the fault proxy and both dependencies."""
+        why = "a fault of the experiment acts on requests, which Toxiproxy does not read"
+        record = ProxyRecord(kind="builtin", api=wiring.url("requests_proxy"), why=why, owned=True)
+        self.description.requests_proxy = record
+        command = wiring.requests_proxy_command()
+        ready = f"{record.api}/version"
+        plan = PartPlan("requests_proxy", command, self.child_environment(), record.api, ready)
+        client = Toxiproxy(record.api)
+        try:
+            wait_ready([self._launch(plan)], self._clock)
+            record.version = client.version()
+            for name in DEPENDENCIES:
+                dependency = wiring.dependency(name)
+                client.create_proxy(name, dependency.next, dependency.upstream, http=True)
+        except FaultProxyError as error:
+            raise ProxyUnavailable(f"the built-in proxy at {record.api} ({why}) failed: {error}") from error
+        self._say(f"behind it: the built-in proxy {record.version}, because {why}")
+
     def _start_proxy(self, wiring: Wiring) -> None:
         """Start the fault proxy (or use the running one) and put it before both dependencies."""
         choice = self._proxy
@@ -288,6 +318,7 @@ class LocalStack:
             kind=choice.kind, api=choice.api or wiring.url("proxy"), why=choice.why, owned=choice.owned
         )
         self.description.proxy = record
+        reads_requests = self._on_requests and not self._has_chain
         client = Toxiproxy(record.api)
         try:
             if choice.owned:
@@ -298,13 +329,15 @@ class LocalStack:
             else:
                 self._borrowed.make_room(client, DEPENDENCIES)
             record.version = named_version(client.version(), choice)
+            if reads_requests:
+                self.description.requests_proxy = record
             for name in DEPENDENCIES:
                 dependency = wiring.dependency(name)
                 if not choice.owned:
-                    self._borrowed.remember(record.api, name, dependency.listen, dependency.upstream)
+                    self._borrowed.remember(record.api, name, dependency.listen, dependency.next)
                 self.description.dependencies[name] = dependency
                 self._write()
-                client.create_proxy(name, dependency.listen, dependency.upstream)
+                client.create_proxy(name, dependency.listen, dependency.next, http=reads_requests)
         except FaultProxyError as error:
             raise ProxyUnavailable(
                 f"the fault proxy at {record.api} ({choice.why}) failed: {error}"

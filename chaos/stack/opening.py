@@ -11,6 +11,7 @@ from typing import Protocol, Self
 
 from chaos.stack.compose import ComposeStack
 from chaos.stack.description import StackDescription
+from chaos.stack.errors import StackError
 from chaos.stack.local import LocalStack
 from chaos.stack.model_servers import SIMULATOR, LlmRequest
 from chaos.stack.process import ProcessIdentity
@@ -64,6 +65,7 @@ def open_stack(
     folder: Path,
     state: Path,
     llm: LlmRequest = SIMULATOR,
+    on_requests: bool = False,
     otlp_endpoint: str | None = None,
     service_settings: Mapping[str, str | int | float | bool] | None = None,
     on_progress: Callable[[str], None] = lambda _line: None,
@@ -71,11 +73,15 @@ def open_stack(
     """A stack for a run whose runner is this process, not yet started.
 
     `folder` gets stack.json and the logs; `state` (`.ragquake`) holds index and Toxiproxy. Settings are
-    named as in an experiment (`resilience`, `llm.timeout`). Raises StackError for a model server that is not
-    to be had.
+    named as in an experiment (`resilience`, `llm.timeout`). `on_requests` makes faults on requests possible.
+    Raises StackError for a model server that is not to be had, and for faults on requests to containers.
     """
     settings = as_environment(service_settings or {})
     if kind == "compose":
+        if on_requests:
+            raise StackError(
+                "before containers stands Toxiproxy alone, which reads no requests; use --stack local"
+            )
         return ComposeStack(
             folder=folder, service_settings=settings, llm=llm.llm, model=llm.model, on_progress=on_progress
         )
@@ -83,6 +89,7 @@ def open_stack(
         folder=folder,
         index_dir=state / "index",
         proxy=choose_proxy(os.environ, state),
+        on_requests=on_requests,
         otlp_endpoint=otlp_endpoint,
         service_settings=settings,
         model_server=llm.resolve(state),

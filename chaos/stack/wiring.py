@@ -21,6 +21,8 @@ from chaos.stack.proxy_choice import ProxyChoice
 DEPENDENCIES = ("vector_db", "llm")
 PORTS = ("service", "proxy", *DEPENDENCIES, *(f"{name}_proxy" for name in DEPENDENCIES))
 """The ports of a stack; each can be named, the others are chosen free."""
+REQUESTS_PORTS = ("requests_proxy", *(f"{name}_requests" for name in DEPENDENCIES))
+"""Those of the built-in proxy behind a Toxiproxy, where one is: its API, and one for each dependency."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,13 @@ class Wiring:
 
     def dependency(self, name: str) -> DependencyRecord:
         """Where the service calls a dependency, and where the fault proxy passes that on to."""
-        return DependencyRecord(proxy=name, listen=self.address(f"{name}_proxy"), upstream=self.address(name))
+        between = f"{name}_requests"
+        return DependencyRecord(
+            proxy=name,
+            listen=self.address(f"{name}_proxy"),
+            upstream=self.address(name),
+            requests=self.address(between) if between in self.ports else None,
+        )
 
     def service_settings(self) -> dict[str, str]:
         return {
@@ -70,6 +78,9 @@ class Wiring:
 
     def proxy_command(self, choice: ProxyChoice) -> tuple[str, ...]:
         return choice.command_on(LOOPBACK, self.ports["proxy"])
+
+    def requests_proxy_command(self) -> tuple[str, ...]:
+        return (*_module("chaos.proxy"), *self._listen("requests_proxy"))
 
     def _listen(self, name: str) -> tuple[str, ...]:
         return ("--host", LOOPBACK, "--port", str(self.ports[name]))

@@ -85,7 +85,7 @@ def _hits(fault: PlannedFault) -> Bite:
     hits = (fault.observed or {}).get("hits")
     if not isinstance(hits, int):
         return Bite(verdict="inconclusive", message="nobody counted its hits, so nobody knows whether it bit")
-    message = f"it acted on {hits} answers, as the model server counted"
+    message = f"it acted on {hits} answers, as was counted where it acted"
     if hits < MINIMUM_SPANS:
         return Bite(verdict="inconclusive", message=f"{message}; at least {MINIMUM_SPANS} must", spans=hits)
     return Bite(verdict="pass", message=message, spans=hits)

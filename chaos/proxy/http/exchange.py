@@ -36,6 +36,8 @@ class Owner(Protocol):
     """The fault that an exchange is shown to, as it was added."""
 
     gone: asyncio.Event
+    hits: int
+    """On how many requests it has acted so far."""
 
     @property
     def name(self) -> str: ...
@@ -140,6 +142,7 @@ class Exchange:
         if self._touch is None:
             self._touch = Touch(self._owner.name, self._owner.type, first_s=now_s)
             self._passage.touches.append(self._touch)
+            self._owner.hits += 1
         self._touch.last_s = now_s
         return self._touch
 

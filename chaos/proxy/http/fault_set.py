@@ -12,6 +12,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from typing import Any
 
 from chaos.proxy.http.exchange import Exchange
 from chaos.proxy.http.faults import HttpFault, HttpFaultSpec, http_fault_kinds
@@ -23,11 +24,12 @@ MAX_FAULTS = 64
 
 @dataclass(slots=True)
 class Armed:
-    """A fault on a proxy: what was asked for, and on how many requests it has acted or may yet."""
+    """A fault on a proxy: what was asked for, on how many requests it acted, and on how many more it may."""
 
     spec: HttpFaultSpec
     fault: HttpFault
     taken: int = 0
+    hits: int = 0
     gone: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -75,6 +77,11 @@ class HttpFaults:
     @property
     def specs(self) -> dict[str, HttpFaultSpec]:
         return {name: armed.spec for name, armed in self._armed.items()}
+
+    def as_json(self, name: str) -> dict[str, Any]:
+        """One of them as the API shows it, with the number of requests on which it has acted."""
+        armed = self._armed[name]
+        return {**armed.spec.as_json(), "hits": armed.hits}
 
     @property
     def armed(self) -> list[Armed]:

@@ -41,14 +41,15 @@ def http_fault_routes(
             raise RefusedError(f"proxy {proxy} reads no requests, so it has no http faults; {advice}", 400)
         return faults
 
-    def known(proxy: str, name: str) -> HttpFaultSpec:
-        specs = on(proxy).specs
-        if name not in specs:
+    def on_with(proxy: str, name: str) -> HttpFaults:
+        faults = on(proxy)
+        if name not in faults.specs:
             raise RefusedError("http fault not found", 404)
-        return specs[name]
+        return faults
 
     async def show_all(proxy: str, _: bytes) -> A:
-        return answer(200, [spec.as_json() for spec in on(proxy).specs.values()])
+        faults = on(proxy)
+        return answer(200, [faults.as_json(name) for name in faults.specs])
 
     async def add(proxy: str, body: bytes) -> A:
         faults = on(proxy)
@@ -60,14 +61,13 @@ def http_fault_routes(
         if spec.lease is not None:
             require_lease(spec.lease)
         faults.add(spec)
-        return answer(200, spec.as_json())
+        return answer(200, faults.as_json(spec.name))
 
     async def show(proxy: str, name: str, _: bytes) -> A:
-        return answer(200, known(proxy, name).as_json())
+        return answer(200, on_with(proxy, name).as_json(name))
 
     async def remove(proxy: str, name: str, _: bytes) -> A:
-        known(proxy, name)
-        on(proxy).remove(name)
+        on_with(proxy, name).remove(name)
         return answer(204, None)
 
     return (

@@ -120,19 +120,19 @@ def test_bad_parameters_are_refused_before_anything_starts(raw: dict[str, Any], 
 
 
 def test_nobody_else_can_commit_them(tmp_path: Path) -> None:
-    """A run on another model server is refused before it starts; bytes can be disturbed anywhere."""
+    """What only the simulator knows is refused elsewhere before it starts; bytes can be hurt anywhere."""
     text = (BUNDLED / "smoke.yaml").read_text()
-    file = tmp_path / "silent.yaml"
-    wanted = "slow-vector-db: {on: llm, kind: stall, after_tokens: 5}"
+    file = tmp_path / "loading.yaml"
+    wanted = "slow-vector-db: {on: llm, kind: slow_startup, lasts: 5s}"
     file.write_text(
         text.replace("slow-vector-db: {on: vector_db, kind: latency, latency: 2s, jitter: 200ms}", wanted)
     )
-    silent, smoke = load_experiment(file), load_experiment(BUNDLED / "smoke.yaml")
-    require_possible(silent, "local", "simulator")
+    loading, smoke = load_experiment(file), load_experiment(BUNDLED / "smoke.yaml")
+    require_possible(loading, "local", "simulator")
     require_possible(smoke, "compose", "vllm")
     for stack, llm in (("local", "vllm"), ("local", "http://127.0.0.1:8000"), ("compose", "simulator")):
         with pytest.raises(DocumentError) as refused:
-            require_possible(silent, stack, llm)
-        assert "stall is committed by the simulated model server" in str(refused.value)
+            require_possible(loading, stack, llm)
+        assert "slow_startup is committed by the simulated model server" in str(refused.value)
     with pytest.raises(FaultProxyError, match="--llm simulator"):
-        silent.faults["slow-vector-db"].inject(controls(None), "slow-vector-db")
+        loading.faults["slow-vector-db"].inject(controls(None), "slow-vector-db")

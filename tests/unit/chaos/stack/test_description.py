@@ -40,7 +40,7 @@ def test_the_file_has_the_keys_that_others_rely_on(tmp_path: Path) -> None:
     raw = json.loads((tmp_path / "stack.json").read_text())
     assert raw["schema"] == "ragquake/stack/v1"
     assert set(raw) == {
-        *("schema", "kind", "proxy", "parts", "dependencies", "model_server", "service"),
+        *("schema", "kind", "proxy", "requests_proxy", "parts", "dependencies", "model_server", "service"),
         *("versions", "machine"),
     }
     assert set(raw["parts"]["service"]) == {"url", "pid", "created_s", "command", "log"}

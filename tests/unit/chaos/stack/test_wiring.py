@@ -7,9 +7,12 @@ from pathlib import Path
 from chaos.stack.model_servers import simulator
 from chaos.stack.opening import as_environment
 from chaos.stack.proxy_choice import ProxyChoice
-from chaos.stack.wiring import PORTS, Wiring
+from chaos.stack.wiring import PORTS, REQUESTS_PORTS, Wiring
 
 WIRING = Wiring(ports={name: 1000 + i for i, name in enumerate(PORTS)}, index_dir=Path("/index"))
+CHAIN = Wiring(
+    ports={name: 1000 + i for i, name in enumerate(PORTS + REQUESTS_PORTS)}, index_dir=Path("/index")
+)
 
 
 def test_the_service_reaches_its_dependencies_only_through_the_proxy() -> None:
@@ -21,6 +24,23 @@ def test_the_service_reaches_its_dependencies_only_through_the_proxy() -> None:
         assert settings[f"RAG_{key}_ADDRESS"] == dependency.upstream
         assert dependency.listen != dependency.upstream
     assert settings["RAG_LLM_URL"].endswith("/v1")
+
+
+def test_a_proxy_that_reads_requests_stands_between() -> None:
+    """The fault proxy passes on to it, it to the dependency; service and spans know nothing of it."""
+    assert CHAIN.service_settings() == WIRING.service_settings()
+    for name in ("vector_db", "llm"):
+        direct, chained = WIRING.dependency(name), CHAIN.dependency(name)
+        assert (chained.listen, chained.upstream) == (direct.listen, direct.upstream)
+        assert direct.requests is None and direct.next == direct.upstream
+        assert chained.next == chained.requests == CHAIN.address(f"{name}_requests")
+        assert chained.next not in (chained.listen, chained.upstream)
+    command = CHAIN.requests_proxy_command()
+    assert command[command.index("--host") + 1 :] == (
+        "127.0.0.1",
+        "--port",
+        str(CHAIN.ports["requests_proxy"]),
+    )
 
 
 def test_everything_listens_on_loopback() -> None:
