@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from chaos.clock import Clock, SystemClock
 from chaos.controls import Controls
 from chaos.errors import EnvironmentFailure
 from chaos.fault_proxy import FaultProxyError
@@ -23,12 +24,17 @@ from chaos.undo import perform
 class FaultControl:
     """The declared faults of one run and which of them are in."""
 
-    def __init__(self, faults: Mapping[str, Fault], at: Controls, journal: Journal) -> None:
+    def __init__(
+        self, faults: Mapping[str, Fault], at: Controls, journal: Journal, clock: Clock | None = None
+    ) -> None:
         self._faults = faults
         self._at = at
         self._journal = journal
         self._active: list[str] = []
         self._undos: dict[str, Mapping[str, Any]] = {}
+        self._clock = clock or SystemClock()
+        self._since_s: dict[str, float] = {}  # of those that the phase has: when the first such phase began
+        self._steps: dict[str, int] = {}
 
     @property
     def active(self) -> tuple[str, ...]:
@@ -36,14 +42,33 @@ class FaultControl:
         return tuple(self._active)
 
     def switch_to(self, wanted: Sequence[str]) -> None:
-        """Leave exactly these faults in. One that is in already stays in, untouched.
+        """Leave exactly these faults in. One that is in already stays in, untouched, and its clock goes on.
 
         Raises EnvironmentFailure when a fault cannot be injected or removed.
         """
         for name in [name for name in self._active if name not in wanted]:
             self.remove(name)
-        for name in [name for name in wanted if name not in self._active]:
+        self._since_s = {name: since_s for name, since_s in self._since_s.items() if name in wanted}
+        now_s = self._clock.monotonic_s()
+        for name in [name for name in wanted if name not in self._since_s]:
+            self._since_s[name] = now_s
             self.inject(name)
+
+    def tick(self) -> None:
+        """Do what the schedules of the phase's faults want now: put in, take out, move a ramp on.
+
+        Raises EnvironmentFailure when that cannot be done.
+        """
+        for name, since_s in self._since_s.items():
+            over_time = self._faults[name].over_time
+            if over_time is None:
+                continue
+            elapsed_s = self._clock.monotonic_s() - since_s
+            is_in = name in self._active
+            if over_time.is_in(elapsed_s) != is_in:
+                self.remove(name) if is_in else self.inject(name)
+            elif is_in and over_time.step_at(elapsed_s) != self._steps[name]:
+                self._change(name, over_time.step_at(elapsed_s))
 
     def check(self) -> None:
         """Refuse, before the load begins, the first fault that cannot be done to this stack."""
@@ -54,8 +79,9 @@ class FaultControl:
                 raise EnvironmentFailure(f"fault {name} cannot be done here: {error}") from error
 
     def inject(self, name: str) -> None:
-        """Put one fault in and verify, by reading back, that it is there."""
-        fault = self._faults[name]
+        """Put one fault in, as it is now on its ramp, and verify, by reading back, that it is there."""
+        step = self._due_step(name)
+        fault = self._faults[name].at_step(step)
         try:
             fault.check(self._at)
             fault.prepare(self._at, name)
@@ -67,13 +93,32 @@ class FaultControl:
         except (FaultProxyError, ProcessFaultError, StackError) as error:
             raise EnvironmentFailure(f"fault {name} could not be injected: {error}") from error
         self._active.append(name)
+        self._steps[name] = step
         facts = {"on": fault.on, "kind": fault.kind, "parameters": dict(fault.parameters())}
+        if self._faults[name].over_time is not None:
+            facts["expects"] = dict(fault.expects() or {})
         self._journal.append("fault.injected", fault=name, **facts)
         self._journal.append("fault.verified", fault=name, read_back=read_back)
 
+    def _change(self, name: str, step: int) -> None:
+        """Move a fault that is in one step on; its undo stays what it was."""
+        fault = self._faults[name].at_step(step)
+        try:
+            fault.change(self._at, name)
+            read_back = dict(fault.read_back(self._at, name))
+        except (FaultProxyError, ProcessFaultError, StackError) as error:
+            raise EnvironmentFailure(f"fault {name} could not be changed: {error}") from error
+        self._steps[name] = step
+        facts = {"parameters": dict(fault.parameters()), "expects": dict(fault.expects() or {})}
+        self._journal.append("fault.changed", fault=name, **facts, read_back=read_back)
+
+    def _due_step(self, name: str) -> int:
+        over_time, now_s = self._faults[name].over_time, self._clock.monotonic_s()
+        return 0 if over_time is None else over_time.step_at(now_s - self._since_s.get(name, now_s))
+
     def remove(self, name: str) -> None:
         """Take one fault out and verify that it is gone."""
-        fault = self._faults[name]
+        fault = self._faults[name].at_step(self._steps.get(name, 0))
         try:
             observed = fault.remove(self._at, name)
             facts = {"observed": dict(observed)} if observed else {}

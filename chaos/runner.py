@@ -181,7 +181,7 @@ class _Run:
         self._plan(ready)
         at = controls_of(stack, lease=self._bundle.name)
         lease = RunLease(at.builtin, self._bundle.name) if at.builtin is not None else None
-        faults = FaultControl(used_faults(self._loaded), at, self._journal)
+        faults = FaultControl(used_faults(self._loaded), at, self._journal, self._clock)
         faults.check()
         if lease is not None:
             context.callback(lease.close)
@@ -216,7 +216,8 @@ class _Run:
             name: {
                 "on": fault.on,
                 "kind": fault.kind,
-                "parameters": dict(fault.parameters()),
+                "parameters": dict(fault.parameters())
+                | (fault.over_time.sentences() if fault.over_time else {}),
                 "expects": dict(fault.expects() or {}),
             }
             for name, fault in self._loaded.faults.items()
@@ -244,6 +245,7 @@ class _Run:
                 stack.require_alive()
                 if lease is not None:
                     lease.require()
+                faults.tick()
                 if triggered := watch.look(self._live, now_s):
                     self._journal.append(
                         "stop.triggered", condition=triggered.condition, observed=triggered.observed

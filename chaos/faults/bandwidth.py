@@ -21,6 +21,7 @@ class Bandwidth(ToxicFault):
     """
 
     toxic_type = "bandwidth"
+    ramps = ("rate",)
 
     kind: Literal["bandwidth"] = "bandwidth"
     rate: int = Field(

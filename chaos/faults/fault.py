@@ -16,12 +16,13 @@ import inspect
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr
 
 from chaos.controls import Controls
 from chaos.fault_proxy import FaultProxyError, ProxyMissingError, Stream, Toxic
+from chaos.faults.over_time import OverTime
 
 SEGMENT_BEHIND: Mapping[str, str] = {"vector_db": "search", "llm": "generate"}
 """The dependencies that a fault can act on, each with the segment whose spans show it."""
@@ -51,9 +52,30 @@ class Fault(BaseModel, ABC):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
     needs: ClassVar[Need] = "bytes"
+    ramps: ClassVar[tuple[str, ...]] = ()
+    """The parameters that can be changed while it is in without anything else happening."""
+    ramps_from_zero: ClassVar[tuple[str, ...]] = ()
+    """Those of them whose ramp may begin or end at 0, where the fault does nothing."""
 
     on: Dependency = Field(description="the dependency it is done to")
     kind: str
+    _over_time: OverTime | None = PrivateAttr(None)
+
+    @property
+    def over_time(self) -> OverTime | None:
+        """Its ramp and flapping; `None` for a fault that stays what it is."""
+        return self._over_time
+
+    def over(self, over_time: OverTime) -> Self:
+        """The same fault, changing over time."""
+        copy = self.model_copy()
+        copy._over_time = over_time
+        return copy
+
+    def at_step(self, step: int) -> Self:
+        """The fault as it is in one step of its ramp: both ends were checked, and so is all between them."""
+        ramp = self._over_time.ramp if self._over_time is not None else None
+        return self if ramp is None else self.model_copy(update={ramp.parameter: ramp.value(step)})
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
@@ -84,6 +106,11 @@ class Fault(BaseModel, ABC):
     @abstractmethod
     def inject(self, at: Controls, name: str) -> None:
         """Do it. The undo record must be in the journal by now."""
+
+    def change(self, at: Controls, name: str) -> None:
+        """Make what is in into this fault, which differs in a parameter of `ramps`."""
+        del at
+        raise FaultProxyError(f"change fault {name!r}", f"{self.kind} cannot be changed while it is in")
 
     @abstractmethod
     def remove(self, at: Controls, name: str) -> Mapping[str, Any] | None:
@@ -137,7 +164,7 @@ class ToxicFault(Fault, ABC):
     )
 
     @abstractmethod
-    def attributes(self) -> dict[str, int]:
+    def attributes(self) -> Mapping[str, int | str]:
         """The toxic's attributes in Toxiproxy's own units."""
 
     def toxic(self, name: str) -> Toxic:
@@ -146,6 +173,9 @@ class ToxicFault(Fault, ABC):
 
     def inject(self, at: Controls, name: str) -> None:
         at.proxy.add_toxic(self.on, self.toxic(name))
+
+    def change(self, at: Controls, name: str) -> None:
+        at.proxy.update_toxic(self.on, self.toxic(name))
 
     def remove(self, at: Controls, name: str) -> None:
         at.proxy.remove_toxic(self.on, name)

@@ -23,6 +23,7 @@ class LimitData(ToxicFault):
     """
 
     toxic_type = "limit_data"
+    ramps = ("bytes",)
 
     kind: Literal["limit_data"] = "limit_data"
     bytes: int = Field(ge=0, le=1_000_000_000, strict=True, description="for each connection; 0 to 1e9")

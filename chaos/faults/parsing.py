@@ -10,15 +10,18 @@ import difflib
 import importlib
 import pkgutil
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from chaos import faults
 from chaos.faults.fault import _KINDS, Fault
+from chaos.faults.over_time import OverTime, Ramp, parse_flap, parse_ramp
+from slo.units import parse_duration_s
 
+T = TypeVar("T")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
@@ -43,10 +46,63 @@ def parse_fault(name: str, raw: Mapping[str, Any]) -> Fault:
         raise _complaint(name, ("kind",), f"kind is missing; allowed: {', '.join(kinds)}", dict(raw))
     if not isinstance(kind, str) or kind not in kinds:
         raise _complaint(name, ("kind",), f"there is no fault of kind {kind!r}{_or(str(kind), kinds)}", kind)
+    return _over_time(name, kinds[kind], raw) or _parsed(name, kinds[kind], raw)
+
+
+def _parsed(name: str, of: type[Fault], raw: Mapping[str, Any]) -> Fault:
     try:
-        return kinds[kind].model_validate(dict(raw))
+        return of.model_validate(dict(raw))
     except ValidationError as error:
-        raise _with_suggestions(name, kinds[kind], error) from None
+        raise _with_suggestions(name, of, error) from None
+
+
+def _over_time(name: str, of: type[Fault], raw: Mapping[str, Any]) -> Fault | None:
+    """The fault with its `ramp` and `flap`, both ends checked; `None` where it has neither."""
+    fixed = {key: value for key, value in raw.items() if key not in ("ramp", "flap")}
+    if len(fixed) == len(raw):
+        return None
+    flap = _told(name, "flap", lambda: parse_flap(raw["flap"])) if "flap" in raw else None
+    if "ramp" not in raw:
+        return _parsed(name, of, fixed).over(OverTime(flap=flap))
+    parameter, first, last, over_s = _told(name, "ramp", lambda: parse_ramp(raw["ramp"]))
+    if parameter not in of.ramps:
+        allowed = f"allowed: {', '.join(of.ramps)}" if of.ramps else "use phases with faults of their own"
+        message = f"{parameter!r} of {raw['kind']} cannot be changed while it is in; {allowed}"
+        raise _complaint(name, ("ramp",), message, raw["ramp"])
+    if parameter in fixed:
+        message = f"{parameter} stands in the ramp already; leave it away here"
+        raise _complaint(name, (parameter,), message, fixed[parameter])
+    ends = [_ramp_end(name, of, fixed, parameter, end) for end in (first, last)]
+    if not all(isinstance(end, int | float) for end in ends):
+        message = f"ramp.{parameter} goes between plain values, not {first!r} and {last!r}"
+        raise _complaint(name, ("ramp",), message, raw["ramp"])
+    ramp = Ramp(parameter, ends[0], ends[1], over_s)
+    largest = last if ramp.larger == ends[1] else first
+    return _parsed(name, of, {**fixed, parameter: largest}).over(OverTime(ramp, flap))
+
+
+def _ramp_end(name: str, of: type[Fault], fixed: Mapping[str, Any], parameter: str, raw: Any) -> Any:
+    """One end of a ramp as the parameter's own check reads it; 0 where a ramp may begin with nothing."""
+    try:
+        return getattr(_parsed(name, of, {**fixed, parameter: raw}), parameter)
+    except ValidationError:
+        if parameter in of.ramps_from_zero and _is_no_time(raw):
+            return 0.0
+        raise
+
+
+def _is_no_time(raw: Any) -> bool:
+    try:
+        return parse_duration_s(raw) == 0
+    except ValueError:
+        return False
+
+
+def _told(name: str, key: str, parse: Callable[[], T]) -> T:
+    try:
+        return parse()
+    except ValueError as error:
+        raise _complaint(name, (key,), str(error), None) from None
 
 
 def _with_suggestions(name: str, of: type[Fault], error: ValidationError) -> ValidationError:

@@ -25,6 +25,7 @@ class Slicer(ToxicFault):
     """
 
     toxic_type = "slicer"
+    ramps = ("average_size", "size_variation", "delay")
 
     kind: Literal["slicer"] = "slicer"
     average_size: int = Field(ge=1, le=_LARGEST, strict=True, description="bytes; 1 to 32768")

@@ -53,6 +53,10 @@ class LatencyDistribution(Latency):
             return f"spread of {distribution} must be within {least}..{most} {unit}, not {spread}"
         return None
 
+    def configure(self, attributes: Attributes) -> None:
+        """From now on: what is held keeps its time, so that a ramp does not shorten what it made long."""
+        self.attributes = attributes
+
     def _delay_s(self) -> float:
         return min(max(0.0, self._drawn_ms()), MOST_MS) / 1000.0
 
