@@ -75,6 +75,10 @@ def explain_fault(kind: str) -> str | None:
             continue
         default = "required" if field.is_required() else f"default {field.default!r}"
         lines.append(f"  {name}: {field.description or ''} ({default})")
+    ramps = ", ".join(fault.ramps)
+    lines += ["", "over time: flap: {on: 2s, off: 3s} puts it in and takes it out"]
+    if ramps:
+        lines.append(f"  ramp: {{PARAMETER: [FROM, TO], over: 30s}} moves one of: {ramps}")
     return "\n".join(lines)
 
 

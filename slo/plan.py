@@ -1,15 +1,16 @@
 """What the run meant to do and when it did it, as its journal tells.
 
 All windows of an evaluation come from here: phases from the plan, on the clock that began at
-`load.started.t0_s`; faults from the moment when they were read back until they were taken out. Offsets
-count from t0 in seconds.
+`load.started.t0_s`; faults from the moment when they were read back until they were taken out. A fault that
+flaps is in several times, and one on a ramp expects something else in each of its steps, so what a fault did
+is told in stretches. Offsets count from t0 in seconds.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from slo.bundle import JsonLines
@@ -36,8 +37,21 @@ class PlannedPhase:
 
 
 @dataclass(frozen=True, slots=True)
+class Stretch:
+    """A time in which a fault was in and stayed what it was."""
+
+    start_s: float
+    """When it was read back; when it was put in, where nobody read it back."""
+    end_s: float
+    """Infinite where nothing says that it ended."""
+    expects: Mapping[str, Any] | None
+    removed: bool
+    """It ended with the fault, which let go what it held; not with the next step of its ramp."""
+
+
+@dataclass(frozen=True, slots=True)
 class PlannedFault:
-    """A fault as it was planned, and the stretch in which it was in."""
+    """A fault as it was planned, from the first time it was put in to the last time it was taken out."""
 
     name: str
     on: str
@@ -47,8 +61,21 @@ class PlannedFault:
     injected_s: float | None
     verified_s: float | None
     removed_s: float | None
-    observed: Mapping[str, Any] | None = None
-    """What whoever took it out saw it to have done; `bit` says whether that was enough."""
+    observed: tuple[Mapping[str, Any], ...] = ()
+    """What whoever took it out saw it to have done, each time; `bit` says whether that was enough."""
+    stretches: tuple[Stretch, ...] = ()
+    """When it was in, in order."""
+
+    @property
+    def turns(self) -> tuple[tuple[float, float], ...]:
+        """From putting in to taking out, each time; an end that nothing tells is infinite."""
+        starts = [
+            stretch.start_s
+            for before, stretch in zip((None, *self.stretches), self.stretches, strict=False)
+            if before is None or before.removed
+        ]
+        ends = [stretch.end_s for stretch in self.stretches if stretch.removed]
+        return tuple(zip(starts, [*ends, math.inf], strict=False))
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,17 +184,46 @@ def _fault(
         at_s = _number(event.get("at_s"))
         return None if at_s is None or t0_s is None else at_s - t0_s
 
+    expects = dict(facts["expects"]) if facts.get("expects") else None
+    stretches = _stretches([(event, at_s) for event in own if (at_s := offset(event)) is not None], expects)
+    is_out = not stretches or stretches[-1].removed
     return PlannedFault(
         name=name,
         on=str(facts.get("on")),
         kind=str(facts.get("kind")),
         parameters=dict(facts.get("parameters") or {}),
-        expects=dict(facts["expects"]) if facts.get("expects") else None,
+        expects=expects,
         injected_s=offset(_first(own, "fault.injected")),
         verified_s=offset(_first(own, "fault.verified")),
-        removed_s=offset(_last(own, "fault.removed")),
-        observed=_last(own, "fault.removed").get("observed"),
+        removed_s=offset(_last(own, "fault.removed")) if is_out else None,
+        observed=tuple(
+            event["observed"]
+            for event in own
+            if event.get("event") == "fault.removed" and event.get("observed")
+        ),
+        stretches=stretches,
     )
+
+
+def _stretches(
+    events: Sequence[tuple[Mapping[str, Any], float]], planned: Mapping[str, Any] | None
+) -> tuple[Stretch, ...]:
+    """Each time and each step of one fault; what its events do not say, the plan says."""
+    found: list[Stretch] = []
+    for event, at_s in events:
+        last = found[-1] if found else None
+        open_now = last is not None and not last.removed
+        match event.get("event"):
+            case "fault.injected":
+                found.append(Stretch(at_s, math.inf, event.get("expects", planned), removed=False))
+            case "fault.verified" if last is not None and open_now:
+                found[-1] = replace(last, start_s=at_s)
+            case "fault.changed" if last is not None and open_now:
+                found[-1] = replace(last, end_s=at_s)
+                found.append(Stretch(at_s, math.inf, event.get("expects", planned), removed=False))
+            case "fault.removed" if last is not None:
+                found[-1] = replace(last, end_s=at_s, removed=True)
+    return tuple(found)
 
 
 def _first(events: Sequence[Mapping[str, Any]], name: str) -> dict[str, Any]:

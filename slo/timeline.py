@@ -39,7 +39,7 @@ class PhaseWindow:
 
 @dataclass(frozen=True, slots=True)
 class FaultWindow:
-    """When a fault was in; `end_s` is the end of the run when nothing says that it was removed."""
+    """When a fault was in, once; `end_s` is the end of the run when nothing says that it was removed."""
 
     name: str
     on: str
@@ -97,11 +97,9 @@ def compute(bundle: Bundle | Path | str, bucket_s: float = BUCKET_S) -> Timeline
             for one in evidence.plan.phases
         ),
         faults=tuple(
-            FaultWindow(
-                one.name, one.on, one.kind, one.injected_s, end_s if one.removed_s is None else one.removed_s
-            )
+            FaultWindow(one.name, one.on, one.kind, start_s, min(until_s, end_s))
             for one in evidence.plan.faults
-            if one.injected_s is not None
+            for start_s, until_s in one.turns
         ),
         segments={name: _series(spans, buckets, bucket_s) for name, spans in evidence.segments.items()},
         outcomes=_outcomes(evidence, buckets, bucket_s),

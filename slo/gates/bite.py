@@ -3,19 +3,24 @@
 A fault that was accepted by the proxy and never felt proves nothing about the service. A span that was
 cut off by a timeout would have lasted longer, so it counts as bitten; one that was cancelled before the
 shift could show says nothing either way and is left out. A call of something that stands still is *held*: it
-fails, or lasts until the fault is out. And where no span must show a fault at all (a busy neighbour), the
+fails, or lasts until the fault is out. A fault that flaps or is on a ramp is looked at
+in the stretches in which it was in, each for what it expected then; a span that its removal let go early says
+nothing either. And where no span must show a fault at all (a busy neighbour), the
 evidence is what the kernel told whoever took it out.
 """
 
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from slo.evidence import Evidence, SegmentSpans
-from slo.plan import PlannedFault
+from slo.plan import PlannedFault, Stretch
 from slo.statistics import percentile
 from slo.units import format_duration, format_ratio
 from slo.verdict import Bite, Gate, Verdicts
+
+Flags = npt.NDArray[np.bool_]
 
 SHIFT_RATIO = 0.8
 BITTEN_RATIO = 0.8
@@ -59,31 +64,38 @@ def _bite(fault: PlannedFault, evidence: Evidence) -> Bite:
     segment = str(fault.expects.get("segment"))
     if segment not in evidence.segments:
         return Bite(verdict="inconclusive", message=f"it expects to show on {segment!r}, which is no segment")
-    start_s = fault.verified_s if fault.verified_s is not None else fault.injected_s
-    end_s = fault.removed_s if fault.removed_s is not None else np.inf
-    spans = evidence.segments[segment].between(start_s, end_s)
+    spans = evidence.segments[segment]
     if "shift_s" in fault.expects:
-        return _shift(float(fault.expects["shift_s"]), segment, spans, evidence)
+        return _shift(fault, segment, spans, evidence)
     if fault.expects.get("held"):
-        met = evidence.segments[segment].between(start_s, end_s - HELD_SLACK_S)
-        held = met.failed | (met.at_s + met.duration_s >= end_s - HELD_SLACK_S)
-        return _count(held, f"{segment} spans ended in an error or lasted until it was out")
-    return _count(spans.failed, f"{segment} spans ended in an error")
+        held = [_held(spans, start_s, end_s) for start_s, end_s in fault.turns]
+        return _count(np.concatenate(held), f"{segment} spans ended in an error or lasted until it was out")
+    failed = [spans.between(start_s, end_s).failed for start_s, end_s in fault.turns]
+    return _count(np.concatenate(failed), f"{segment} spans ended in an error")
+
+
+def _held(spans: SegmentSpans, start_s: float, end_s: float) -> Flags:
+    met = spans.between(start_s, end_s - HELD_SLACK_S)
+    return met.failed | (met.at_s + met.duration_s >= end_s - HELD_SLACK_S)
 
 
 def _observed(fault: PlannedFault) -> Bite:
-    if not fault.observed or "bit" not in fault.observed:
+    bits = [bool(seen["bit"]) for seen in fault.observed if "bit" in seen]
+    if not bits:
         return Bite(verdict="inconclusive", message="nobody saw what it did, so nobody knows whether it bit")
-    facts = ", ".join(f"{name} {value}" for name, value in fault.observed.items() if name != "bit")
-    if fault.observed["bit"]:
+    facts = ", ".join(f"{name} {value}" for name, value in fault.observed[-1].items() if name != "bit")
+    if len(bits) > 1:
+        facts = f"{sum(bits)} times of {len(bits)}; the last time {facts}"
+    if sum(bits) >= BITTEN_RATIO * len(bits):
         return Bite(verdict="pass", message=f"the machine shows it: {facts}")
     return Bite(verdict="inconclusive", message=f"the machine does not show that it was felt: {facts}")
 
 
 def _hits(fault: PlannedFault) -> Bite:
     """Whoever carried the fault out counted the answers on which it acted."""
-    hits = (fault.observed or {}).get("hits")
-    if not isinstance(hits, int):
+    counts = [seen["hits"] for seen in fault.observed if isinstance(seen.get("hits"), int)]
+    hits = sum(counts)
+    if not counts:
         return Bite(verdict="inconclusive", message="nobody counted its hits, so nobody knows whether it bit")
     message = f"it acted on {hits} answers, as was counted where it acted"
     if hits < MINIMUM_SPANS:
@@ -91,25 +103,49 @@ def _hits(fault: PlannedFault) -> Bite:
     return Bite(verdict="pass", message=message, spans=hits)
 
 
-def _shift(shift_s: float, segment: str, spans: SegmentSpans, evidence: Evidence) -> Bite:
+def _shift(fault: PlannedFault, segment: str, spans: SegmentSpans, evidence: Evidence) -> Bite:
     baseline = evidence.plan.baseline
     usual = evidence.spans(segment, baseline).duration_s if baseline else np.empty(0)
     if not len(usual):
         return Bite(
             verdict="inconclusive", message=f"there is no {segment} span in the baseline to compare with"
         )
-    at_least_s = percentile(usual, 0.5) + SHIFT_RATIO * shift_s
-    long = spans.duration_s >= at_least_s
-    cut_off = np.array([_is(error, _CUT_OFF) for error in spans.error_types], dtype=np.bool_)
-    cancelled = np.array([_is(error, _CANCELLED) for error in spans.error_types], dtype=np.bool_)
-    told = long | cut_off | ~cancelled
+    usual_s = percentile(usual, 0.5)
+    asked = [
+        (stretch, usual_s + SHIFT_RATIO * shift_s)
+        for stretch, shift_s in zip(fault.stretches, _surely(fault), strict=True)
+        if shift_s > 0
+    ]
+    shifted = [_shifted(spans, stretch, at_least_s) for stretch, at_least_s in asked]
+    bounds_s = [at_least_s for _, at_least_s in asked] or [usual_s]
+    words = " to ".join(dict.fromkeys(map(format_duration, (min(bounds_s), max(bounds_s)))))
     return _count(
-        (long | cut_off)[told],
-        f"{segment} spans lasted at least {format_duration(at_least_s)} or were cut off by a timeout",
+        np.concatenate([np.empty(0, dtype=np.bool_), *shifted]),
+        f"{segment} spans lasted at least {words} or were cut off by a timeout",
     )
 
 
-def _count(bitten: np.ndarray[tuple[int, ...], np.dtype[np.bool_]], what: str) -> Bite:
+def _surely(fault: PlannedFault) -> list[float]:
+    """The shift of each stretch; a span may reach into the next step, so the smaller one of both."""
+    shifts = [float((stretch.expects or {}).get("shift_s", 0.0)) for stretch in fault.stretches]
+    return [
+        shift_s if stretch.removed or index + 1 == len(shifts) else min(shift_s, shifts[index + 1])
+        for index, (stretch, shift_s) in enumerate(zip(fault.stretches, shifts, strict=True))
+    ]
+
+
+def _shifted(spans: SegmentSpans, stretch: Stretch, at_least_s: float) -> Flags:
+    """Of the spans that tell something: whether each was shifted."""
+    met = spans.between(stretch.start_s, stretch.end_s)
+    long = met.duration_s >= at_least_s
+    cut_off = np.array([_is(error, _CUT_OFF) for error in met.error_types], dtype=np.bool_)
+    silent = np.array([_is(error, _CANCELLED) for error in met.error_types], dtype=np.bool_)
+    if stretch.removed:
+        silent |= met.at_s + met.duration_s >= stretch.end_s
+    return (long | cut_off)[long | cut_off | ~silent]
+
+
+def _count(bitten: Flags, what: str) -> Bite:
     if len(bitten) < MINIMUM_SPANS:
         met = f"only {len(bitten)} spans met it while it was in; at least {MINIMUM_SPANS} must"
         return Bite(verdict="inconclusive", message=met, spans=len(bitten))

@@ -6,7 +6,9 @@ page's script picks one); every bar's full name is in its tooltip.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 
 from slo.report.palette import breaker_shade
 from slo.report.wording import drawn
@@ -54,7 +56,8 @@ def lanes_of(timeline: Timeline, end_s: float) -> list[Lane]:
     """The lanes of a run from top to bottom: phases, each fault, each breaker."""
     phases = tuple(_phase(phase, end_s) for phase in timeline.phases)
     lanes = [Lane("phase", phases)]
-    lanes += [Lane("fault", (_fault(fault, end_s),)) for fault in timeline.faults]
+    by_name = groupby(timeline.faults, key=lambda fault: fault.name)
+    lanes += [Lane("fault", _turns(tuple(turns), end_s)) for _, turns in by_name]
     for name, states in sorted(timeline.breakers.items()):
         lanes.append(Lane(_short(name), tuple(_breaker(name, state, end_s) for state in states)))
     return lanes
@@ -68,10 +71,17 @@ def _phase(phase: PhaseWindow, end_s: float) -> Bar:
     return _bar(phase.start_s, phase.end_s, end_s, full, (f"{name} · {rate}", name), "band", ink)
 
 
-def _fault(fault: FaultWindow, end_s: float) -> Bar:
+def _turns(faults: Sequence[FaultWindow], end_s: float) -> tuple[Bar, ...]:
+    """A bar for each time that a fault was in; the names of those that flap stay within their bars."""
+    return tuple(_fault(fault, end_s, alone=len(faults) == 1) for fault in faults)
+
+
+def _fault(fault: FaultWindow, end_s: float, *, alone: bool) -> Bar:
     name = drawn(fault.name)
     full = f"{name}: {drawn(fault.kind)} on {drawn(fault.on)}"
     bar = _bar(fault.start_s, fault.end_s, end_s, full, (full, name), "bar-fault", "on-colour")
+    if not alone:
+        return bar
     return replace(
         bar, wide=_outside(bar, name, end_s, WIDE_PX), narrow=_outside(bar, name, end_s, NARROW_PX)
     )
