@@ -97,9 +97,10 @@ def compute(bundle: Bundle | Path | str, bucket_s: float = BUCKET_S) -> Timeline
             for one in evidence.plan.phases
         ),
         faults=tuple(
-            FaultWindow(one.name, one.on, one.kind, start_s, min(until_s, end_s))
+            FaultWindow(one.name, one.on, one.kind, start_s if turn else one.injected_s, min(until_s, end_s))
             for one in evidence.plan.faults
-            for start_s, until_s in one.turns
+            if one.injected_s is not None
+            for turn, (start_s, until_s) in enumerate(one.turns)
         ),
         segments={name: _series(spans, buckets, bucket_s) for name, spans in evidence.segments.items()},
         outcomes=_outcomes(evidence, buckets, bucket_s),
