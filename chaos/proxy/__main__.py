@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import ipaddress
 import logging
 import random
 import sys
 
 import uvicorn
 
+from chaos.loopback import is_loopback
 from chaos.proxy.addresses import AddressError, listen_on, name_of
 from chaos.proxy.api import VERSION, Api
 from chaos.proxy.registry import Registry
@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=8474, help="port of the API; 0 picks a free one (8474)")
     parser.add_argument("--seed", type=int, default=1, help="seed of jitter, toxicity and slice sizes (1)")
     options = parser.parse_args(arguments)
-    if not _is_loopback(options.host):
+    if not is_loopback(options.host):
         parser.error(
             f"--host {options.host}: the API has no password; allowed are localhost, 127.0.0.1 and ::1"
         )
@@ -60,15 +60,6 @@ def main(arguments: list[str] | None = None) -> int:
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
         runner.run(serve())
     return 0
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 if __name__ == "__main__":
