@@ -19,7 +19,7 @@ def require_possible(loaded: LoadedExperiment, stack: str, llm: str) -> None:
         loaded.document.problem(
             ("faults", name, "kind"),
             f"{fault.kind} is committed by the simulated model server, which {where} has not within reach; "
-            f"leave that away, or take a fault on bytes (`ragquake list faults`)",
+            f"leave that flag out, or take a fault on bytes (`ragquake list faults`)",
         )
         for name, fault in loaded.faults.items()
         if name in used and fault.needs == "simulator"
