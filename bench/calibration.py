@@ -7,22 +7,16 @@ model on real vLLM, which this starts, beside what was measured there.
 from __future__ import annotations
 
 import argparse
-import os
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 from bench.processes import ROOT
-from chaos.clock import SystemClock
-from chaos.stack.environment import child_environment
 from chaos.stack.errors import StackError
-from chaos.stack.model_servers import ModelServer
+from chaos.stack.model_servers.alone import alone
 from chaos.stack.model_servers.vllm import TINY_MAX_NUM_SEQS, vllm
-from chaos.stack.part import Part, PartPlan, wait_ready
-from chaos.stack.ports import LOOPBACK, reserve_port
 from rag_service.model_server.calibration.__main__ import main as calibration
 
 STATE = ROOT / ".ragquake"
@@ -47,12 +41,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except StackError as error:
         print(f"error: {error}")
         return 4
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that vLLM is ended, too
     print("The H100 presets beside the published curves (virtual time)\n")
     published = calibration(["curve", *([f"--plot={out / PUBLISHED_PLOT}"] if out else [])])
     print("\nA preset fitted to the tiny model on real vLLM, beside it\n", flush=True)
     try:
-        with started(server) as url:
-            flags = [f"--against={url}", f"--max-num-seqs={TINY_MAX_NUM_SEQS}", "--verify"]
+        with (
+            tempfile.TemporaryDirectory(prefix="ragquake-bench-") as folder,
+            alone(server, Path(folder)) as llm,
+        ):
+            flags = [f"--against={llm.plan.url}", f"--max-num-seqs={TINY_MAX_NUM_SEQS}", "--verify"]
             flags.append(f"--tolerance={options.tolerance}")
             if out is not None:
                 flags += [f"--plot={out / CALIBRATED_PLOT}", f"--out={out / CALIBRATED_PRESET}"]
@@ -61,29 +59,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}")
         return 4
     return live or published
-
-
-@contextmanager
-def started(server: ModelServer) -> Iterator[str]:
-    """Its address, while the block lasts. Raises StackError when it does not start."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # which would leave it behind
-    with tempfile.TemporaryDirectory(prefix="ragquake-bench-") as temporary:
-        folder = Path(temporary)
-        url = f"http://{LOOPBACK}:{(port := reserve_port())}"
-        plan = PartPlan(
-            name="llm",
-            command=server.command_on(LOOPBACK, port),
-            env=child_environment(os.environ, str(folder / "stack.json"), server.environment),
-            url=url,
-            ready_url=f"{url}/health",
-            ready_timeout_s=server.ready_timeout_s,
-        )
-        part = Part.start(plan, folder)
-        try:
-            wait_ready([part], SystemClock())
-            yield url
-        finally:
-            part.stop()
 
 
 if __name__ == "__main__":

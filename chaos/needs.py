@@ -48,6 +48,6 @@ def _impossible(fault: Fault, stack: str, llm: str) -> str:
         where = f"--llm {llm}" if stack == "local" else f"--stack {stack}"
         return (
             f"is committed by the simulated model server, which {where} has not within reach; "
-            f"leave that away, or take a fault on bytes (`ragquake list faults`)"
+            f"leave that flag out, or take a fault on bytes (`ragquake list faults`)"
         )
     return ""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import ipaddress
 import logging
 import random
 import signal
@@ -20,6 +19,7 @@ from typing import IO, Any
 
 import uvicorn
 
+from chaos.loopback import is_loopback
 from chaos.proxy.acceptor import all_descriptors
 from chaos.proxy.addresses import AddressError, listen_on, name_of
 from chaos.proxy.api import VERSION, Api
@@ -48,7 +48,7 @@ def main(arguments: list[str] | None = None, prog: str = "python -m chaos.proxy"
         help="append what faults did to each connection and request, as JSON lines",
     )
     options = parser.parse_args(arguments)
-    if not _is_loopback(options.host):
+    if not is_loopback(options.host):
         parser.error(
             f"--host {options.host}: the API has no password; allowed are localhost, 127.0.0.1 and ::1"
         )
@@ -128,15 +128,6 @@ def _say_in_one_line(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -
         _log.warning("%s: %s", context["message"], context["exception"])
     else:
         loop.default_exception_handler(context)
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -12,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from rag_service.api.drain import Drain
+from rag_service.loopback import is_loopback
 from rag_service.resilience.breaker import Breaker, State
 from rag_service.segments.live_corpus import LiveCorpus
 from rag_service.telemetry.metrics import CONTENT_TYPE, Metrics
@@ -73,7 +73,7 @@ class Operations:
     async def flush(self, request: Request) -> Response:
         """Export all that has ended. Loopback only: it makes work for the exporter."""
         host = request.client.host if request.client else ""
-        if not _is_loopback(host):
+        if not is_loopback(host):
             error = {
                 "code": "forbidden",
                 "message": f"flush is for loopback callers only, this one is {host!r}",
@@ -84,10 +84,3 @@ class Operations:
         spans = asdict(self.telemetry.span_counts())
         body = {"last_seq": last_seq, "flushed": flushed, "spans": spans}
         return JSONResponse(body, 200 if flushed else 504)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -8,7 +8,6 @@ With a token (for a simulator that listens on a network) every caller must prese
 from __future__ import annotations
 
 import hmac
-import ipaddress
 import json
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -17,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from rag_service.loopback import is_loopback
 from rag_service.model_server.engine import Engine
 from rag_service.model_server.fault_set import Armed, FaultSet, parse_fault, parse_faults
 from rag_service.model_server.openai_errors import ApiError
@@ -41,13 +41,13 @@ class Gate:
                 )
             return
         caller = request.client.host if request.client else ""
-        if not _is_loopback(caller):
+        if not is_loopback(caller):
             raise _forbidden(f"this caller is {caller!r}")
         named = _host(f"//{request.headers.get('host', '')}")
-        if not _is_loopback(named):
+        if not is_loopback(named):
             raise _forbidden(f"the Host header names {named!r}")
         origin = request.headers.get("origin")
-        if origin is not None and not _is_loopback(_host(origin)):
+        if origin is not None and not is_loopback(_host(origin)):
             raise _forbidden(f"the request comes from a page of {origin!r}")
 
 
@@ -65,17 +65,6 @@ def _host(url: str) -> str:
         return urlsplit(url).hostname or ""
     except ValueError:
         return ""
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)  # who calls a socket of both families by IPv4
-    return (mapped or address).is_loopback
 
 
 def admin_routes(engine: Engine, faults: FaultSet, gate: Gate) -> list[Route]:

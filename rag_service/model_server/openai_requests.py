@@ -7,6 +7,7 @@ as vLLM ignores them. What vLLM does and the simulator cannot is refused (`opena
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -63,7 +64,7 @@ class StreamOptions(BaseModel):
     continuous_usage_stats: bool | None = False
 
 
-class CompletionRequest(BaseModel):
+class CompletionRequest(BaseModel, ABC):
     """What both kinds of request have in common."""
 
     model_config = ConfigDict(extra="allow")
@@ -88,8 +89,9 @@ class CompletionRequest(BaseModel):
     request_id: str | None = None
 
     @property
+    @abstractmethod
     def kind(self) -> Kind:
-        raise NotImplementedError
+        """Which endpoint it came to."""
 
     @property
     def limit(self) -> int | None:
@@ -106,13 +108,14 @@ class CompletionRequest(BaseModel):
         tokens = self._tokens()
         return tokens if self.cache_salt is None else [f"{self.cache_salt}@{tokens[0]}", *tokens[1:]]
 
+    @abstractmethod
     def _tokens(self) -> list[str]:
-        raise NotImplementedError
+        """All that the model reads, before any salt."""
 
     @property
+    @abstractmethod
     def question(self) -> str:
         """What is to be answered: a chat's last message of the user, or the whole prompt."""
-        raise NotImplementedError
 
     @property
     def stops(self) -> list[str]:

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import duckdb
 import httpx
@@ -21,13 +22,12 @@ import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from chaos.clock import SystemClock
 from chaos.exit_codes import ExitCode
 from chaos.journal import read
-from chaos.stack.environment import child_environment
+from chaos.stack.description import FILE_NAME
+from chaos.stack.model_servers.alone import alone
 from chaos.stack.model_servers.vllm import TINY_SETTINGS, vllm
-from chaos.stack.part import Part, PartPlan, wait_ready
-from chaos.stack.ports import LOOPBACK, reserve_port
+from chaos.stack.ports import LOOPBACK
 from chaos.stack.process import marked
 from tests.scenario.deaf_relay import deaf_relay
 
@@ -174,24 +174,13 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Run]]:
 @pytest.fixture
 def real_vllm(tmp_path: Path) -> Iterator[tuple[str, int]]:
     """One that runs elsewhere, for `--llm URL`; it is open to nobody but this machine."""
-    server, port = vllm(ROOT / ".ragquake"), reserve_port()
-    plan = PartPlan(
-        name="llm",
-        command=server.command_on(LOOPBACK, port),
-        env=child_environment(os.environ, str(tmp_path / "elsewhere.json"), server.environment),
-        ready_url=f"http://{LOOPBACK}:{port}/health",
-        ready_timeout_s=server.ready_timeout_s,
-        nice=server.nice,
-    )
-    part = Part.start(plan, tmp_path)
-    try:
-        wait_ready([part], SystemClock())
-        for process in marked(str(tmp_path / "elsewhere.json")):
+    server = vllm(ROOT / ".ragquake")
+    with alone(server, tmp_path, server.nice) as part:
+        for process in marked(str(tmp_path / FILE_NAME)):
             listening = [one for one in process.net_connections("tcp") if one.status == psutil.CONN_LISTEN]
             assert all(one.laddr.ip == LOOPBACK for one in listening), process
-        yield LOOPBACK, port
-    finally:
-        part.stop()
+        address = urlsplit(str(part.plan.url))
+        yield LOOPBACK, address.port or 0
 
 
 def test_hang_ups_free_their_places(start: Callable[..., Run]) -> None:

@@ -29,6 +29,7 @@ from chaos.stack.process import ProcessIdentity, marked
 from chaos.stack.proxy_choice import ProxyChoice, choose_proxy
 from chaos.stack.up import down, state, up
 from chaos.toxiproxy import Toxiproxy
+from tests.clocks import SteppingClock
 
 pytestmark = pytest.mark.slow
 HOME = Path(__file__).resolve().parents[2] / ".ragquake"
@@ -71,22 +72,6 @@ def test_a_part_that_never_answers_is_told_from_a_dead_one(tmp_path: Path) -> No
     assert not part.identity.alive
 
 
-class Hurried:
-    """A clock on which a tenth of a second takes no time."""
-
-    def __init__(self) -> None:
-        self.now_s = 0.0
-
-    def unix_s(self) -> float:
-        return self.now_s
-
-    def monotonic_s(self) -> float:
-        return self.now_s
-
-    def sleep(self, seconds: float) -> None:
-        self.now_s += seconds
-
-
 def test_a_part_that_takes_long_is_heard_of(tmp_path: Path) -> None:
     """Every quarter of a minute, until it is ready or out of time: slow is not taken for stuck."""
     url = f"http://127.0.0.1:{reserve_port()}/"
@@ -95,7 +80,9 @@ def test_a_part_that_takes_long_is_heard_of(tmp_path: Path) -> None:
     heard: list[int] = []
     try:
         with pytest.raises(PartNotReady):
-            wait_ready([part], Hurried(), on_waiting=lambda _part, waited_s: heard.append(round(waited_s)))
+            wait_ready(
+                [part], SteppingClock(), on_waiting=lambda _part, waited_s: heard.append(round(waited_s))
+            )
     finally:
         part.stop(grace_s=2.0)
     assert heard == [15, 30, 45]

@@ -13,12 +13,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from chaos.clock import SystemClock
-from chaos.stack.environment import child_environment
 from chaos.stack.model_servers import ModelServer, simulator
+from chaos.stack.model_servers.alone import alone
 from chaos.stack.model_servers.vllm import vllm
-from chaos.stack.part import Part, PartPlan, wait_ready
-from chaos.stack.ports import LOOPBACK, reserve_port
 from tests.conformance.model_server.live import CHAT, MAX_MODEL_LEN, MAX_NUM_SEQS, TEXT, Live, eventually
 
 STATE = Path(__file__).resolve().parents[3] / ".ragquake"
@@ -37,24 +34,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def started(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     folder = tmp_path_factory.mktemp(request.param)
     server = choose(request.param)
-    port = reserve_port()
-    url = f"http://{LOOPBACK}:{port}"
-    plan = PartPlan(
-        name="llm",
-        command=server.command_on(LOOPBACK, port),
-        env=child_environment(os.environ, str(folder / "stack.json"), server.environment),
-        url=url,
-        ready_url=f"{url}/health",
-        ready_timeout_s=server.ready_timeout_s,
-    )
-    part = Part.start(plan, folder)
-    try:
-        wait_ready([part], SystemClock())
-        with httpx.Client(base_url=url, timeout=60.0, trust_env=False) as client:
-            yield Live(request.param, server.model, client)
-            part.require_alive()
-    finally:
-        part.stop()
+    with (
+        alone(server, folder) as part,
+        httpx.Client(base_url=str(part.plan.url), timeout=60.0, trust_env=False) as client,
+    ):
+        yield Live(request.param, server.model, client)
+        part.require_alive()
 
 
 def choose(kind: str) -> ModelServer:

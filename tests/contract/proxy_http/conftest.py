@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import socket
 import subprocess
 import sys
 import threading
@@ -20,6 +19,7 @@ import uvicorn
 from aiohttp import web
 
 from chaos.clock import SystemClock
+from chaos.stack.ports import reserve_port
 from chaos.toxiproxy import Toxiproxy
 
 ROOT = Path(__file__).parents[3]
@@ -64,11 +64,6 @@ class Faulty:
         return after
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
 def started(command: list[str]) -> tuple[subprocess.Popen[str], str]:
     """A process, and the address that it says it listens on."""
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
@@ -81,7 +76,7 @@ def started(command: list[str]) -> tuple[subprocess.Popen[str], str]:
 
 @pytest.fixture(scope="session")
 def running() -> Iterator[Faulty]:
-    process, _ = started([sys.executable, "-m", "chaos.proxy", "--port", str(port := free_port())])
+    process, _ = started([sys.executable, "-m", "chaos.proxy", "--port", str(port := reserve_port())])
     try:
         Toxiproxy(f"http://127.0.0.1:{port}").wait_ready(20, SystemClock())
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as api:
@@ -177,7 +172,7 @@ class Searches:
 
 def in_thread(app: Any) -> tuple[str, Callable[[], None]]:
     """An ASGI app on uvicorn in a thread: its URL, and how to stop it."""
-    port = free_port()
+    port = reserve_port()
     config = uvicorn.Config(app, port=port, log_level="critical", lifespan="off", timeout_graceful_shutdown=0)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
@@ -210,7 +205,7 @@ def searches() -> Iterator[tuple[Searches, str]]:
 @pytest.fixture(scope="session")
 def aiohttp_url() -> Iterator[str]:
     loop = asyncio.new_event_loop()
-    port = free_port()
+    port = reserve_port()
 
     async def start() -> web.AppRunner:
         app = web.Application(client_max_size=1 << 30)

@@ -12,22 +12,7 @@ import pytest
 from chaos.errors import EnvironmentFailure
 from chaos.experiment import find_experiment, load_experiment
 from chaos.load import JourneysProcess, LoadFiles, command, plan_for
-
-
-class SteppingClock:
-    """A clock that moves only when somebody waits."""
-
-    def __init__(self) -> None:
-        self.now_s = 1000.0
-
-    def unix_s(self) -> float:
-        return self.now_s
-
-    def monotonic_s(self) -> float:
-        return self.now_s
-
-    def sleep(self, seconds: float) -> None:
-        self.now_s += seconds
+from tests.clocks import SteppingClock
 
 
 @pytest.fixture
@@ -49,7 +34,7 @@ def test_the_plan_is_one_that_journeys_accept(files: LoadFiles) -> None:
 
 def test_the_start_is_told_in_one_piece_and_lies_ahead(files: LoadFiles) -> None:
     """t0 is far enough ahead for the generator to see it before it comes."""
-    clock = SteppingClock()
+    clock = SteppingClock(1000.0)
     t0_s = JourneysProcess(files, clock).begin()
 
     assert json.loads(files.start.read_text()) == {"t0_s": t0_s}
@@ -59,12 +44,12 @@ def test_the_start_is_told_in_one_piece_and_lies_ahead(files: LoadFiles) -> None
 def test_a_generator_that_never_gets_ready_is_given_up(files: LoadFiles) -> None:
     """The runner does not wait for ever, and says where to look."""
     with pytest.raises(EnvironmentFailure, match=r"journeys\.log"):
-        JourneysProcess(files, SteppingClock()).wait_ready()
+        JourneysProcess(files, SteppingClock(1000.0)).wait_ready()
 
 
 def test_a_generator_that_died_is_noticed_with_the_end_of_its_log(files: LoadFiles) -> None:
     """What it said last is what the person at the terminal needs."""
-    journeys = JourneysProcess(files, SteppingClock())
+    journeys = JourneysProcess(files, SteppingClock(1000.0))
     journeys.process = subprocess.Popen([sys.executable, "-c", "raise SystemExit(2)"])
     journeys.process.wait()
     files.log.write_text("the plan is wrong\n")

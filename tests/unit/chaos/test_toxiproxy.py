@@ -10,6 +10,7 @@ from typing import ClassVar
 import pytest
 
 from chaos.toxiproxy import FaultProxyError, ProxyGoneError, ProxyHungError, Toxiproxy
+from tests.clocks import SteppingClock
 
 
 class BadDay(BaseHTTPRequestHandler):
@@ -42,22 +43,6 @@ def client() -> Iterator[Toxiproxy]:
         yield Toxiproxy(f"http://127.0.0.1:{server.server_port}", timeout_s=0.2)
         BadDay.released.set()
         server.shutdown()
-
-
-class FakeClock:
-    """Sleeping takes no time but moves the clock."""
-
-    def __init__(self) -> None:
-        self.now_s = 0.0
-
-    def unix_s(self) -> float:
-        return self.now_s
-
-    def monotonic_s(self) -> float:
-        return self.now_s
-
-    def sleep(self, seconds: float) -> None:
-        self.now_s += seconds
 
 
 @pytest.mark.parametrize("api", ["", "127.0.0.1:8474", "https://h:1", "http://h", "http://h:1/path"])
@@ -132,7 +117,7 @@ def test_names_that_toxiproxy_cannot_address_are_refused(client: Toxiproxy, name
 
 def test_waiting_for_a_server_that_never_comes_ends() -> None:
     """The last reason is raised once the time is over, and not before."""
-    clock = FakeClock()
+    clock = SteppingClock()
     with pytest.raises(ProxyGoneError):
         Toxiproxy("http://127.0.0.1:1").wait_ready(1.0, clock)
     assert 1.0 <= clock.now_s < 1.2
@@ -141,4 +126,4 @@ def test_waiting_for_a_server_that_never_comes_ends() -> None:
 def test_waiting_returns_the_version(client: Toxiproxy) -> None:
     """Ready means that it says who it is."""
     BadDay.answers = {"/version": (200, '{"version": "2.12.0"}')}
-    assert client.wait_ready(1.0, FakeClock()) == "2.12.0"
+    assert client.wait_ready(1.0, SteppingClock()) == "2.12.0"

@@ -6,7 +6,6 @@ ends here.
 
 from __future__ import annotations
 
-import ipaddress
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from urllib.parse import urlsplit
 import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 
+from rag_service.loopback import is_loopback
 from rag_service.model_server.calibration.live import prompts
 from rag_service.model_server.calibration.live.answers import Answer, read
 from rag_service.model_server.calibration.live.errors import CalibrationError
@@ -47,7 +47,7 @@ def parse_url(url: str) -> str:
         port = 0
     if parts.scheme != "http" or not parts.hostname or not port or parts.path.rstrip("/") not in ("", "/v1"):
         raise ValueError(f"{url!r} is no address of a server; write http://127.0.0.1:8000 (/v1 may follow)")
-    if not _is_loopback(parts.hostname):
+    if not is_loopback(parts.hostname):
         raise ValueError(
             f"{url!r}: {parts.hostname} is not this machine, and load goes to loopback only (127.0.0.1, ::1 "
             f"or localhost); reach it through a tunnel that ends here"
@@ -212,12 +212,3 @@ class _Refused(Exception):
 
 def _count(value: object) -> int | None:
     return int(value) if isinstance(value, str) and value.isdecimal() and int(value) > 0 else None
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
