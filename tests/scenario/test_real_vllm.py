@@ -219,7 +219,9 @@ def test_hang_ups_that_do_not_arrive_free_nothing(
         overrides = {
             **TINY_OVERRIDES,
             "phases.baseline.for": "8s",
+            "phases.spike.rate": "1x",
             "phases.recovery.for": "16s",
+            "service.breaker.min_calls": "1000",  # who is answered without the model does not leave
         }
         run = start("hang-ups", f"http://{address}", **overrides)
         run.watch()
