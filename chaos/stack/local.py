@@ -53,6 +53,7 @@ PARTS_UNDER_TEST_NICE = 10
 SERVICE_READY_TIMEOUT_S = 180.0
 """About 16 s when the disk is warm; a first start on a slow disk reads 1 GB of libraries."""
 PART_READY_TIMEOUT_S = 60.0
+EVIDENCE_NAME = "faults.jsonl"
 LINE_LENGTH = 90
 """Of a log's newest line, shown while its part starts."""
 INGEST_TIMEOUT_S = 1200.0
@@ -86,6 +87,7 @@ class LocalStack:
     ) -> None:
         self.stack_file = folder.absolute() / FILE_NAME
         self.logs = folder.absolute() / "logs"
+        self.evidence = folder.absolute() / EVIDENCE_NAME
         self.description = StackDescription()
         self._index_dir = index_dir.absolute()
         self._proxy = proxy
@@ -211,7 +213,9 @@ class LocalStack:
             ports=choose_ports(PORTS + (REQUESTS_PORTS if self._has_chain else ()), self._named_ports),
             index_dir=self._index_dir,
             model_server=self._model_server,
+            evidence=self.evidence,
         )
+        self.evidence.unlink(missing_ok=True)  # of an earlier stack that stayed in this folder
         chosen = {**self._model_server.service_settings, **self._settings}
         settings = service_environment(wiring.service_settings(), chosen, self._otlp_endpoint)
         self.description.machine = this_machine()

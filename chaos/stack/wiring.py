@@ -32,6 +32,8 @@ class Wiring:
     ports: Mapping[str, int]
     index_dir: Path
     model_server: ModelServer = field(default_factory=simulator)
+    evidence: Path | None = None
+    """Where the built-in proxy writes what its faults did. A stack has one at most, and Toxiproxy keeps none."""
 
     def url(self, name: str) -> str:
         return f"http://{self.address(name)}"
@@ -77,10 +79,14 @@ class Wiring:
         return (*_module("rag_service.ingest"), "--out", str(self.index_dir))
 
     def proxy_command(self, choice: ProxyChoice) -> tuple[str, ...]:
-        return choice.command_on(LOOPBACK, self.ports["proxy"])
+        command = choice.command_on(LOOPBACK, self.ports["proxy"])
+        return (*command, *self._evidence()) if choice.kind == "builtin" else command
 
     def requests_proxy_command(self) -> tuple[str, ...]:
-        return (*_module("chaos.proxy"), *self._listen("requests_proxy"))
+        return (*_module("chaos.proxy"), *self._listen("requests_proxy"), *self._evidence())
+
+    def _evidence(self) -> tuple[str, ...]:
+        return () if self.evidence is None else ("--evidence", str(self.evidence))
 
     def _listen(self, name: str) -> tuple[str, ...]:
         return ("--host", LOOPBACK, "--port", str(self.ports[name]))

@@ -101,3 +101,22 @@ def test_every_one_of_them_bit(run: tuple[str, int, str, Path]) -> None:
     bites = {fault["name"]: (fault["bite"]["verdict"], fault["bite"]["message"]) for fault in faults}
     assert set(bites) == set(FAULTS)
     assert all(verdict == "pass" for verdict, _ in bites.values()), (bites, said)
+
+
+def test_the_bundle_has_the_records_of_whoever_read_requests_or_bytes(
+    run: tuple[str, int, str, Path],
+) -> None:
+    """`request` tells them apart: null is bytes, which Toxiproxy keeps no record of."""
+    proxy, _, _, bundle = run
+    records = [json.loads(line) for line in (bundle / "faults.jsonl").read_text().splitlines()]
+    requests = {
+        one["name"] for record in records if record["request"] is not None for one in record["faults"]
+    }
+    assert requests == {"lost-index", "given-up", "broken-vector-db"}
+    seen = {one["name"] for record in records if record["request"] is None for one in record["faults"]}
+    assert seen == (set() if proxy == "toxiproxy" else {"slow-llm"})
+    journal = read(bundle / "journal.jsonl")
+    observed = {entry["fault"]: entry["observed"] for entry in journal if entry.get("observed")}
+    for name in requests:
+        told = sum(one["name"] == name for record in records for one in record["faults"])
+        assert told == observed[name]["hits"], name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from chaos.stack.model_servers import simulator
@@ -41,6 +42,16 @@ def test_a_proxy_that_reads_requests_stands_between() -> None:
         "--port",
         str(CHAIN.ports["requests_proxy"]),
     )
+
+
+def test_the_built_in_proxy_writes_its_evidence_wherever_it_stands() -> None:
+    """Before the dependencies or behind a Toxiproxy, which has no such flag and is not given one."""
+    told = replace(CHAIN, evidence=Path("/bundle/faults.jsonl"))
+    builtin, toxiproxy = ProxyChoice("builtin", "", ("p",)), ProxyChoice("toxiproxy", "", ("t",))
+    for command in (told.requests_proxy_command(), told.proxy_command(builtin)):
+        assert command[-2:] == ("--evidence", "/bundle/faults.jsonl")
+    assert "--evidence" not in told.proxy_command(toxiproxy)
+    assert "--evidence" not in CHAIN.requests_proxy_command()
 
 
 def test_everything_listens_on_loopback() -> None:
