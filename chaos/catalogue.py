@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import inspect
+import textwrap
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
+
+from annotated_types import Le
+from pydantic.fields import FieldInfo
 
 from chaos.experiment import BUNDLED, LoadedExperiment, load_experiment
 from chaos.faults import fault_kinds
-from chaos.faults.fault import Need
+from chaos.faults.fault import Label, Need
 from slo.documents import DocumentError
 from slo.history import FILE, BreakingPoint, History
-from slo.units import format_duration
+from slo.units import format_duration, format_ratio
 
 Row = dict[str, Any]
 NEEDS: Mapping[Need, str] = {
@@ -23,6 +27,8 @@ NEEDS: Mapping[Need, str] = {
     "processes": "needs: processes; a part that ragquake started itself (--stack local, no --llm URL)",
     "simulator": "needs: the simulated model server (--stack local, --llm simulator)",
 }
+
+_LABELS = tuple(f"{label}: " for label in get_args(Label))
 
 
 def experiment_rows() -> list[Row]:
@@ -51,7 +57,8 @@ def experiment_rows() -> list[Row]:
 
 
 def fault_rows() -> list[Row]:
-    """The kinds of faults."""
+    """The kinds of faults, by what they act on."""
+    places = get_args(Need)
     return [
         {
             "kind": kind,
@@ -60,26 +67,54 @@ def fault_rows() -> list[Row]:
             or "none",
             "what it does": (inspect.getdoc(fault) or "").splitlines()[0],
         }
-        for kind, fault in sorted(fault_kinds().items())
+        for kind, fault in sorted(
+            fault_kinds().items(), key=lambda item: (places.index(item[1].needs), item[0])
+        )
     ]
 
 
-def explain_fault(kind: str) -> str | None:
+def explain_fault(kind: str, width: int = 80) -> str | None:
     """A fault kind's full text with its parameters, or None when there is no such kind."""
     fault = fault_kinds().get(kind)
     if fault is None:
         return None
-    lines = [kind, "", inspect.getdoc(fault) or "", "", NEEDS[fault.needs], "", "parameters:"]
+    told = _filled(inspect.getdoc(fault) or "", width)
+    lines = [kind, "", *told, textwrap.fill(NEEDS[fault.needs], width), "", "parameters:"]
     for name, field in fault.model_fields.items():
-        if name == "kind":
-            continue
-        default = "required" if field.is_required() else f"default {field.default!r}"
-        lines.append(f"  {name}: {field.description or ''} ({default})")
-    ramps = ", ".join(fault.ramps)
-    lines += ["", "over time: flap: {on: 2s, off: 3s} puts it in and takes it out"]
-    if ramps:
-        lines.append(f"  ramp: {{PARAMETER: [FROM, TO], over: 30s}} moves one of: {ramps}")
+        if name != "kind":
+            default = "required" if field.is_required() else f"default {_written(field)}"
+            lines.append(_hanging(f"  {name}: {field.description or ''} ({default})", width))
+    lines += ["", "over time:", "  flap: {on: 2s, off: 3s} puts it in and takes it out"]
+    if fault.ramps:
+        moved = ", ".join(fault.ramps)
+        lines.append(_hanging(f"  ramp: {{PARAMETER: [FROM, TO], over: 30s}} moves one of: {moved}", width))
     return "\n".join(lines)
+
+
+def _filled(text: str, width: int) -> Iterator[str]:
+    """A docstring's paragraphs in another width; what is indented (an example to copy) stays as it is."""
+    for block in text.split("\n\n"):
+        lines = block.splitlines()
+        starts = [place for place, line in enumerate(lines) if place == 0 or line.startswith(_LABELS)]
+        for start, end in zip(starts, [*starts[1:], len(lines)], strict=True):
+            paragraph = "\n".join(lines[start:end])
+            yield paragraph if paragraph.startswith(" ") else textwrap.fill(paragraph, width)
+        yield ""
+
+
+def _hanging(text: str, width: int) -> str:
+    return textwrap.fill(text, width, subsequent_indent="    ", break_on_hyphens=False)
+
+
+def _written(field: FieldInfo) -> str:
+    """A default as an experiment writes it: among numbers with a point, what ends at 1 is a ratio."""
+    default = field.default
+    if default is None:
+        return "none"
+    if isinstance(default, float):
+        is_ratio = any(isinstance(bound, Le) and bound.le == 1.0 for bound in field.metadata)
+        return (format_ratio if is_ratio else format_duration)(default).replace(" ", "")
+    return str(default)
 
 
 def plan_rows(loaded: LoadedExperiment) -> list[Row]:

@@ -26,7 +26,13 @@ def list_(
     if what not in tables:
         raise typer.BadParameter(f"{what!r} cannot be listed; allowed: {', '.join(tables)}")
     rows = tables[what]()
+    if what == "faults" and not as_json:
+        shown = {"acts on": "needs", "kind": "kind", "what it does": "what it does"}
+        rows = [{head: row[key] for head, key in shown.items()} for row in rows]
     show_rows(rows, as_json)
+    if not as_json:
+        name = "KIND" if what == "faults" else "NAME"
+        console.print(f"ragquake explain {name} tells more of one", highlight=False)
 
 
 @app.command(epilog="Example: ragquake explain latency")
@@ -35,8 +41,8 @@ def explain(what: Annotated[str, typer.Argument(help="A kind of fault, or an exp
     from chaos.catalogue import explain_fault
     from chaos.experiment import find_experiment, load_experiment
 
-    if (text := explain_fault(what)) is not None:
-        console.print(escape(text), highlight=False)
+    if (text := explain_fault(what, min(console.width, 100))) is not None:
+        console.print(escape(text), highlight=False, soft_wrap=True)
         return
     show_plan(load_experiment(find_experiment(what)), as_json=False)
 

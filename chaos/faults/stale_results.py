@@ -15,7 +15,7 @@ class StaleResults(RequestFault):
     A replica that lags behind, a cache that forgot the query. Look for answers to another question, which
     every health check takes for good.
 
-        lagging-replica: {on: vector_db, kind: stale_results, behind: 3, path: /v1/search}
+        lagging-replica: {on: vector_db, kind: stale_results, behind: 3, path: "*/search"}
 
     Looks like: a fast and valid answer that belongs to an earlier question.
     Bit when: the proxy counts at least three answers that it replaced.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,8 @@ from ruamel.yaml import YAML
 from chaos.cli import app
 from chaos.exit_codes import ExitCode
 from chaos.experiment import Experiment, Load, Phase, load_experiment
+from chaos.faults import fault_kinds
+from rag_service.segments.documents import COLLECTION
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [
@@ -112,6 +115,19 @@ def test_experiments_shown_are_valid(page: Path, tmp_path: Path) -> None:
             file = tmp_path / "experiment.yaml"
             file.write_text(block)
             assert load_experiment(file).experiment.name == document["name"]
+
+
+def test_a_fault_that_is_shown_finds_its_requests() -> None:
+    """The path of each example that `ragquake explain` shows is one that the reference service asks for."""
+    asked = {
+        "vector_db": f"/v1/collections/{COLLECTION}/search",
+        "llm": "/v1/chat/completions",
+    }
+    for kind, fault in fault_kinds().items():
+        example = next(line for line in (fault.__doc__ or "").splitlines() if f"kind: {kind}" in line)
+        [(_, raw)] = YAML(typ="safe").load(example).items()
+        if "path" in raw:
+            assert fnmatchcase(asked[raw["on"]], raw["path"]), f"{kind}: nothing asks for {raw['path']}"
 
 
 def test_an_experiment_is_shown() -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from chaos import cli
 from chaos.exit_codes import ExitCode
+
+LABELS = ("Looks like:", "Bit when:", "Undone:")
 
 
 @pytest.fixture
@@ -96,6 +100,23 @@ def test_every_kind_of_fault_is_explained(ragquake) -> None:
         code, out, _ = ragquake("explain", row["kind"])
         assert code == ExitCode.PASSED
         assert "parameters:" in out
+        assert not re.search(r"default (None|'|\d+\.0\b)", out), "a default that no experiment could have"
+
+
+@pytest.mark.parametrize("width", [60, 100])
+def test_an_explanation_fills_the_terminal(width: int) -> None:
+    """Its paragraphs are wrapped once, to the terminal's width, and its example can be copied in one line."""
+    from chaos.catalogue import explain_fault
+    from chaos.faults import fault_kinds
+
+    for kind in fault_kinds():
+        lines = (explain_fault(kind, width) or "").splitlines()
+        [example] = [line for line in lines if line.startswith("    ") and f"kind: {kind}" in line]
+        assert example.endswith("}")
+        assert all(len(line) <= width for line in lines if line != example)
+        for line, following in itertools.pairwise(lines):
+            if line[:1].isalpha() and following[:1].isalpha() and not following.startswith(LABELS):
+                assert len(f"{line} {following.split()[0]}") > width, f"{kind}: broken too early: {line!r}"
 
 
 def test_an_unforeseen_error_is_a_sentence_too(ragquake, monkeypatch: pytest.MonkeyPatch) -> None:
