@@ -110,6 +110,11 @@ class Peer(asyncio.Protocol):
         finally:
             self._waiter = None
 
+    @property
+    def closed_in_silence(self) -> bool:
+        """Whether it closed, and said nothing that is left to complain of."""
+        return self.has_ended and not self.http.trailing_data[0]
+
     async def next_event(self) -> HttpEvent:
         """The next event, however long it takes."""
         while (event := self.poll()) is h11.NEED_DATA:

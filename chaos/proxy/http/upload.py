@@ -1,0 +1,144 @@
+"""A request's way to the upstream: as it came, or with what a fault made of it.
+
+The body goes up while the answer may already come down, so the rest of it has a task of its own. What the hop
+does not pass on it takes and drops: a client that is still sending would lose its answer to a reset.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import h11
+
+from chaos.proxy.http.exchange import take_whole
+from chaos.proxy.http.passage import MAX_WHOLE_BYTES, Passage, RequestHead
+from chaos.proxy.http.peer import Peer
+
+
+class BadRequestError(Exception):
+    """The client's request is not HTTP/1.1 as h11 takes it, or asks for what the hop cannot do."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Upload:
+    """One request on its way to the upstream."""
+
+    def __init__(self, client: Peer, upstream: Peer, host: str) -> None:
+        self._client = client
+        self._upstream = upstream
+        self._host = host
+        self._rest: asyncio.Task[None] | None = None
+
+    async def begin(self, request: h11.Request, head: RequestHead, passage: Passage | None) -> None:
+        """Send the head and what has come of the body; the rest follows by itself. Raises BadRequestError."""
+        if passage is not None:
+            first = await self._changed(head, passage)
+        elif request.http_version == b"1.1":
+            first = self._upstream.encode(request)
+        else:
+            first = self._upstream.encode(self._rebuilt(head))
+        try:
+            complete = self._pass_what_is_here(first)
+        except h11.RemoteProtocolError as error:
+            raise _bad_body(error) from None
+        if not complete:
+            self._rest = asyncio.create_task(self._pass_rest())
+
+    async def end(self) -> None:
+        """The answer is over: what was not sent by now is not sent."""
+        rest, self._rest = self._rest, None
+        if rest is not None:
+            rest.cancel()
+            await asyncio.gather(rest, return_exceptions=True)
+
+    async def _changed(self, head: RequestHead, passage: Passage) -> bytes:
+        """The head of a request that a fault struck, and its body if one changes it."""
+        client, upstream = self._client, self._upstream
+        if passage.reads_answer:
+            head.headers.set(b"accept-encoding", b"identity")
+        body: bytes | None = None
+        pieces: list[bytes] = []
+        if passage.request_changes:
+            if client.http.they_are_waiting_for_100_continue:
+                client.write(client.encode(h11.InformationalResponse(status_code=100, headers=[])))
+            head.headers.remove(b"expect")
+            pieces, is_whole = await take_whole(body_of(client))
+            body = passage.change_request(b"".join(pieces)) if is_whole else None
+        if body is not None:
+            head.headers.set_length(len(body))
+            pieces = [body]
+        out = [upstream.encode(self._rebuilt(head))]
+        out.extend(upstream.encode(h11.Data(data=piece)) for piece in pieces)
+        if passage.request_changes and client.http.their_state is not h11.SEND_BODY:
+            out.append(upstream.encode(h11.EndOfMessage()))
+        return b"".join(out)
+
+    def _rebuilt(self, head: RequestHead) -> h11.Request:
+        """A request of HTTP/1.1 with this head, whatever it was before."""
+        if head.headers.get(b"host") is None:
+            head.headers.set(b"host", self._host.encode("latin-1", "replace"))
+        return h11.Request(method=head.method, target=head.target, headers=head.headers.items)
+
+    def _pass_what_is_here(self, first: bytes = b"") -> bool:
+        """Pass on what has come of the body, after `first`; whether that was all."""
+        upstream = self._upstream
+        out = [first]
+        while upstream.http.our_state is h11.SEND_BODY:
+            event = self._client.poll()
+            if not isinstance(event, h11.Data | h11.EndOfMessage):
+                break
+            out.append(upstream.encode(event))
+        upstream.write(b"".join(out))
+        return upstream.http.our_state is not h11.SEND_BODY
+
+    async def _pass_rest(self) -> None:
+        try:
+            while not self._pass_what_is_here():
+                await self._upstream.drain()
+                await self._client.wait()
+        except h11.RemoteProtocolError as error:
+            self._upstream.fail(_bad_body(error))
+        except ConnectionError:
+            pass  # the client is gone: the conversation's own task is being cancelled
+
+
+async def body_of(client: Peer) -> AsyncIterator[bytes]:
+    """The body of the client's request as it comes. Raises BadRequestError."""
+    while True:
+        try:
+            event = await client.next_event()
+        except h11.RemoteProtocolError as error:
+            raise _bad_body(error) from None
+        if not isinstance(event, h11.Data):
+            return
+        yield bytes(event.data)
+
+
+async def drop_body(client: Peer) -> None:
+    """Take what the client is sending, so that it reads its answer; there is an end to patience."""
+    if client.http.they_are_waiting_for_100_continue:
+        return
+    size = 0
+    async for piece in body_of(client):
+        size += len(piece)
+        if size > MAX_WHOLE_BYTES:
+            return
+
+
+def refuse_other_protocols(request: h11.Request) -> None:
+    """No CONNECT and no Upgrade. Raises BadRequestError."""
+    advice = "send plain HTTP/1.1 requests, or make the proxy without http"
+    if request.method == b"CONNECT":
+        raise BadRequestError(501, f"CONNECT is not supported; {advice}")
+    for name, value in request.headers:
+        if name == b"upgrade":
+            protocol = value.decode("latin-1")
+            raise BadRequestError(501, f"Upgrade: {protocol} is not supported; {advice}")
+
+
+def _bad_body(error: h11.RemoteProtocolError) -> BadRequestError:
+    return BadRequestError(error.error_status_hint, f"the request's body is not HTTP/1.1: {error}")
