@@ -90,8 +90,7 @@ class Latency(ToxicFault):
     def expects(self) -> Mapping[str, Any] | None:
         """The shift of each span; smaller than `latency` where chance may take more than a fifth of it."""
         delays = self.delays
-        surely_s = self.latency - self.jitter if isinstance(self.latency, float) else delays.surely_s
-        shift_s = round(min(delays.latency_s, surely_s / _SHIFT_THAT_MUST_SHOW), 6)
+        shift_s = round(min(delays.latency_s, delays.surely_s / _SHIFT_THAT_MUST_SHOW), 6)
         return {"segment": self.segment, "shift_s": shift_s} if shift_s > 0 else None
 
     def parameters(self) -> dict[str, float | int | str]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from chaos.faults.fault import ToxicFault
+from chaos.faults.witnessed_toxic import WitnessedToxic
 
 
-class LimitData(ToxicFault):
+class LimitData(WitnessedToxic):
     """Each connection is closed, cleanly, once `bytes` bytes have passed: answers arrive cut short.
 
     Look for a truncated answer that is taken as a whole one. A limit below the size of an answer's
@@ -18,12 +18,14 @@ class LimitData(ToxicFault):
         cut-stream: {on: llm, kind: limit_data, bytes: 2000}
 
     Looks like: connections that the other side closed, some of them in the middle of an answer.
-    Bit when: the proxy's evidence names the connections that it cut; answers shorter than `bytes` are whole.
+    Bit when: the built-in proxy tells of at least three connections that it cut; answers shorter than
+    `bytes` are whole, and Toxiproxy does not tell.
     Undone: the toxic is removed; connections that are cut stay cut.
     """
 
     toxic_type = "limit_data"
     ramps = ("bytes",)
+    least: ClassVar[int] = 3
 
     kind: Literal["limit_data"] = "limit_data"
     bytes: int = Field(ge=0, le=1_000_000_000, strict=True, description="for each connection; 0 to 1e9")

@@ -6,13 +6,13 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from chaos.faults.fault import ToxicFault
 from chaos.faults.quantities import FineDuration, microseconds
+from chaos.faults.witnessed_toxic import WitnessedToxic
 
 _LARGEST = 32 * 1024  # Toxiproxy reads chunks of 32 KiB; a larger piece never occurs
 
 
-class Slicer(ToxicFault):
+class Slicer(WitnessedToxic):
     """Data is cut into pieces of about `average_size` bytes, with `delay` after each.
 
     Look for readers that take one read for one message: SSE events and UTF-8 cut in the middle.
@@ -20,7 +20,8 @@ class Slicer(ToxicFault):
         crumbs: {on: llm, kind: slicer, average_size: 16, size_variation: 8, delay: 1ms}
 
     Looks like: the same bytes in many small reads; with `delay`, also later.
-    Bit when: the proxy's evidence names the connections that it cut up; no span must show it.
+    Bit when: the built-in proxy tells of a connection whose bytes it cut up or held; no span must show it,
+    and Toxiproxy does not tell.
     Undone: the toxic is removed; what it still holds goes out whole.
     """
 

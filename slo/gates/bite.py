@@ -5,8 +5,9 @@ cut off by a timeout would have lasted longer, so it counts as bitten; one that 
 shift could show says nothing either way and is left out. A call of something that stands still is *held*: it
 fails, or lasts until the fault is out. A fault that flaps or is on a ramp is looked at
 in the stretches in which it was in, each for what it expected then; a span that its removal let go early says
-nothing either. And where no span must show a fault at all (a busy neighbour), the
-evidence is what the kernel told whoever took it out.
+nothing either. Where most calls failed before, errors are no proof. And where no span must show a fault at
+all (a busy neighbour, a narrow pipe), the evidence is what the kernel or the fault proxy told whoever took
+it out; when those say that it was not felt, no span can prove otherwise.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ SHIFT_RATIO = 0.8
 BITTEN_RATIO = 0.8
 HELD_SLACK_S = 0.25
 """Between going on and the line in the journal an answer may come; a call in the last instant is no proof."""
+USUALLY_FAILED_RATIO = 0.5
+"""With more errors than that in the baseline they say nothing about a fault; some users always hang up."""
 MINIMUM_SPANS = 3
 """One slow call can be chance."""
 _CUT_OFF = ("timeout", "deadline")
@@ -57,16 +60,21 @@ def _bite(fault: PlannedFault, evidence: Evidence) -> Bite:
             verdict="inconclusive",
             message="nothing says how it would show on the traces, so nobody knows whether it bit",
         )
-    if fault.expects.get("evidence"):
-        return _observed(fault)
     if fault.expects.get("hits"):
         return _hits(fault)
+    if fault.expects.get("evidence") or _was_denied(fault):
+        return _observed(fault)
     segment = str(fault.expects.get("segment"))
     if segment not in evidence.segments:
         return Bite(verdict="inconclusive", message=f"it expects to show on {segment!r}, which is no segment")
     spans = evidence.segments[segment]
     if "shift_s" in fault.expects:
         return _shift(fault, segment, spans, evidence)
+    if (usually := _usually_failed(segment, evidence)) > USUALLY_FAILED_RATIO:
+        told = (
+            f"{format_ratio(usually)} of the {segment} spans of the baseline failed, so errors prove nothing"
+        )
+        return Bite(verdict="inconclusive", message=told)
     if fault.expects.get("held"):
         held = [_held(spans, start_s, end_s) for start_s, end_s in fault.turns]
         return _count(np.concatenate(held), f"{segment} spans ended in an error or lasted until it was out")
@@ -79,16 +87,30 @@ def _held(spans: SegmentSpans, start_s: float, end_s: float) -> Flags:
     return met.failed | (met.at_s + met.duration_s >= end_s - HELD_SLACK_S)
 
 
+def _usually_failed(segment: str, evidence: Evidence) -> float:
+    baseline = evidence.plan.baseline
+    failed = evidence.spans(segment, baseline).failed if baseline else np.empty(0)
+    return float(failed.mean()) if len(failed) else 0.0
+
+
+def _was_denied(fault: PlannedFault) -> bool:
+    """Whoever took it out saw too often that it did nothing, whatever the spans show."""
+    bits = [bool(seen["bit"]) for seen in fault.observed if "bit" in seen]
+    return bool(bits) and sum(bits) < BITTEN_RATIO * len(bits)
+
+
 def _observed(fault: PlannedFault) -> Bite:
     bits = [bool(seen["bit"]) for seen in fault.observed if "bit" in seen]
     if not bits:
-        return Bite(verdict="inconclusive", message="nobody saw what it did, so nobody knows whether it bit")
+        why = next((f": {seen['unknown']}" for seen in fault.observed if "unknown" in seen), "")
+        told = f"nobody saw what it did, so nobody knows whether it bit{why}"
+        return Bite(verdict="inconclusive", message=told)
     facts = ", ".join(f"{name} {value}" for name, value in fault.observed[-1].items() if name != "bit")
     if len(bits) > 1:
         facts = f"{sum(bits)} times of {len(bits)}; the last time {facts}"
     if sum(bits) >= BITTEN_RATIO * len(bits):
-        return Bite(verdict="pass", message=f"the machine shows it: {facts}")
-    return Bite(verdict="inconclusive", message=f"the machine does not show that it was felt: {facts}")
+        return Bite(verdict="pass", message=f"it was seen where it acted: {facts}")
+    return Bite(verdict="inconclusive", message=f"it was watched where it acted, and not felt: {facts}")
 
 
 def _hits(fault: PlannedFault) -> Bite:
@@ -98,8 +120,13 @@ def _hits(fault: PlannedFault) -> Bite:
     if not counts:
         return Bite(verdict="inconclusive", message="nobody counted its hits, so nobody knows whether it bit")
     message = f"it acted on {hits} answers, as was counted where it acted"
-    if hits < MINIMUM_SPANS:
-        return Bite(verdict="inconclusive", message=f"{message}; at least {MINIMUM_SPANS} must", spans=hits)
+    needed = min(MINIMUM_SPANS, int(fault.parameters.get("count", MINIMUM_SPANS)))
+    if hits < needed:
+        named = " and ".join(
+            f"{key} {fault.parameters[key]}" for key in ("path", "method") if key in fault.parameters
+        )
+        doubt = f"; does any request have its {named}?" if named and not hits else ""
+        return Bite(verdict="inconclusive", message=f"{message}; at least {needed} must{doubt}", spans=hits)
     return Bite(verdict="pass", message=message, spans=hits)
 
 

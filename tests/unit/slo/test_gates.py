@@ -138,10 +138,15 @@ def test_a_call_of_what_stands_still_fails_or_is_held_until_the_end(healthy, jud
 @pytest.mark.parametrize(
     ("observed", "verdict", "words"),
     [
-        ({"bit": True, "cores": 1.9}, "pass", "the machine shows it: cores 1.9"),
-        ({"bit": False, "cores": 0.1}, "inconclusive", "does not show that it was felt: cores 0.1"),
+        ({"bit": True, "cores": 1.9}, "pass", "it was seen where it acted: cores 1.9"),
+        (
+            {"bit": False, "cores": 0.1},
+            "inconclusive",
+            "where it acted, and not felt: cores 0.1",
+        ),
         ({"cores": 1.9}, "inconclusive", "nobody saw what it did"),
         (None, "inconclusive", "nobody saw what it did"),
+        ({"unknown": "Toxiproxy does not tell"}, "inconclusive", "whether it bit: Toxiproxy does not tell"),
     ],
 )
 def test_a_fault_that_no_span_must_show_is_proved_by_what_was_observed(
@@ -161,6 +166,34 @@ def test_a_fault_that_is_counted_bites_by_its_count(healthy, judge, hits, bitten
     healthy.event("run.planned")["faults"]["slow"]["expects"] = {"segment": "generate", "hits": True}
     if hits is not None:
         healthy.event("fault.removed")["observed"] = {"hits": hits}
+    assert gates(judge(healthy))["bite"].verdict == bitten
+
+
+@pytest.mark.parametrize(("hits", "bitten"), [(0, "inconclusive"), (1, "pass")])
+def test_a_fault_of_one_request_needs_no_more_than_that(healthy, judge, hits, bitten):
+    """`count: 1` asks for one hit, so three cannot be asked of it."""
+    planned = healthy.event("run.planned")["faults"]["slow"]
+    planned["expects"], planned["parameters"] = {"segment": "generate", "hits": True}, {"count": 1}
+    healthy.event("fault.removed")["observed"] = {"hits": hits}
+    assert gates(judge(healthy))["bite"].verdict == bitten
+
+
+@pytest.mark.parametrize("expects", [{"errors": True}, {"held": True}])
+def test_errors_are_no_proof_where_most_calls_failed_before(healthy, judge, expects):
+    """A dependency that was broken in the baseline shows nothing of a fault that breaks it."""
+    healthy.event("run.planned")["faults"]["slow"]["expects"] = {"segment": "search", **expects}
+    assert gates(judge(healthy))["bite"].verdict == "pass"
+    for span in healthy.segment("search"):
+        span["failed"] = True
+    gate = gates(judge(healthy))["bite"]
+    assert gate.verdict == "inconclusive" and "errors prove nothing" in gate.message
+
+
+@pytest.mark.parametrize(("bit", "bitten"), [(True, "pass"), (False, "inconclusive")])
+def test_spans_do_not_outvote_whoever_took_the_fault_out(healthy, judge, bit, bitten):
+    """A part that somebody else set going again did not stand still, whatever failed meanwhile."""
+    healthy.event("run.planned")["faults"]["slow"]["expects"] = {"segment": "search", "held": True}
+    healthy.event("fault.removed")["observed"] = {"standing": int(bit), "bit": bit}
     assert gates(judge(healthy))["bite"].verdict == bitten
 
 

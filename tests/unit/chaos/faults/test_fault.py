@@ -51,24 +51,16 @@ def test_faults_that_break_calls_expect_errors(on: str) -> None:
         }
 
 
-def test_faults_that_need_not_show_expect_nothing() -> None:
-    """A narrow pipe may not be felt by small answers, so nothing is claimed."""
-    assert parse_fault("x", {"on": "llm", "kind": "bandwidth", "rate": 100}).expects() is None
-
-
 @settings(deadline=None)
 @given(latency=st.integers(1, 10_000), jitter=st.integers(0, 10_000))
-def test_the_expected_shift_is_one_that_every_span_shows(latency: int, jitter: int) -> None:
-    """80 % of the shift is never more than the least delay; with little jitter it is the latency."""
+def test_the_expected_shift_is_one_that_spans_surely_show(latency: int, jitter: int) -> None:
+    """80 % of it is at most what nineteen delays in twenty reach; with little jitter it is all of it."""
     jitter = min(jitter, latency)
     raw = {"on": "llm", "kind": "latency", "latency": f"{latency}ms", "jitter": f"{jitter}ms"}
     expects = parse_fault("x", raw).expects()
-    if jitter == latency:
-        assert expects is None
-        return
     assert expects is not None
     assert expects["segment"] == "generate"
-    assert 0.8 * expects["shift_s"] <= (latency - jitter) / 1000 + 1e-6
+    assert 0.8 * expects["shift_s"] <= (latency - 0.9 * jitter) / 1000 + 1e-6
     if jitter <= 0.2 * latency:
         assert expects["shift_s"] == pytest.approx(latency / 1000)
 
