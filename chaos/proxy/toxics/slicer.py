@@ -51,8 +51,8 @@ class Slicer(Stage):
         return f"{self._pieces} pieces"
 
     def feed(self, chunk: Chunk) -> None:
-        if not chunk.data and not self.queue and self.timer is None:
-            self.next.feed(chunk)
+        if not self.queue and self.timer is None and self._leaves_whole(chunk.data):
+            self.next.feed(chunk)  # nothing is done to it, so nothing is told of it
             return
         self.hold(chunk)
         if self.timer is None:
@@ -61,6 +61,11 @@ class Slicer(Stage):
     def configure(self, attributes: Attributes) -> None:
         self._sizes = iter(())
         super().configure(attributes)
+
+    def _leaves_whole(self, data: bytes) -> bool:
+        sizes = self.attributes
+        most = sizes["average_size"] + sizes["size_variation"]
+        return not data or (sizes["delay"] <= 0 and len(data) <= most)
 
     def _fire(self) -> None:
         self.timer = None

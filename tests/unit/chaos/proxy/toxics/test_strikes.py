@@ -50,6 +50,7 @@ def test_a_toxic_tells_what_it_did(
         (Noop, {}),
         (Latency, {"latency": 0}),
         (LimitData, {"bytes": 1001}),
+        (Slicer, {"average_size": 900, "size_variation": 100, "delay": 0}),
         (SlowClose, {"delay": 300}),
         (Timeout, {"timeout": 60_000}),
         (ResetPeer, {}),
