@@ -12,7 +12,7 @@ import psutil
 
 from chaos.clock import Clock
 from chaos.processes.errors import ProcessFaultError
-from chaos.stack.process import ProcessIdentity, family, stop_processes
+from chaos.stack.process import ProcessIdentity, created_s, family, stop_processes
 
 WITHIN_S = 2.0
 """A process in the middle of a disk read takes the signal after it; longer than that, something is wrong."""
@@ -24,8 +24,7 @@ def members(identity: ProcessIdentity) -> tuple[ProcessIdentity, ...]:
     root = identity.process()
     if root is None:
         return ()
-    found = [ProcessIdentity(one.pid, round(created, 3)) for one, created in _with_times(family([root]))]
-    return tuple(found)
+    return tuple(_identities(family([root])))
 
 
 def freeze(identity: ProcessIdentity, clock: Clock) -> tuple[ProcessIdentity, ...]:
@@ -89,17 +88,17 @@ def send(one: ProcessIdentity, signal: Callable[[psutil.Process], None], what: s
         ) from None
 
 
-def _with_times(processes: Iterable[psutil.Process]) -> Iterable[tuple[psutil.Process, float]]:
+def _identities(processes: Iterable[psutil.Process]) -> Iterable[ProcessIdentity]:
     for process in processes:
         try:
             if process.status() != psutil.STATUS_ZOMBIE:
-                yield process, process.create_time()
+                yield ProcessIdentity(process.pid, created_s(process))
         except psutil.Error:
             continue
 
 
 def _identity(process: psutil.Process) -> ProcessIdentity:
     try:
-        return ProcessIdentity(process.pid, round(process.create_time(), 3))
+        return ProcessIdentity(process.pid, created_s(process))
     except psutil.Error:
         return ProcessIdentity(process.pid, 0.0)

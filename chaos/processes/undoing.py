@@ -15,7 +15,7 @@ import psutil
 
 from chaos.processes import files, signals
 from chaos.processes.errors import ProcessFaultError
-from chaos.stack.process import CREATED_TOLERANCE_S, ProcessIdentity
+from chaos.stack.process import ProcessIdentity
 
 END_GRACE_S = 0.0
 """A hog has nothing to tidy up."""
@@ -112,8 +112,7 @@ def _word(identity: ProcessIdentity) -> str:
 
 def _absent(identity: ProcessIdentity) -> str:
     try:
-        created_s = psutil.Process(identity.pid).create_time()
+        same = identity.is_of(psutil.Process(identity.pid))
     except psutil.Error:
         return "is gone"
-    same = abs(created_s - identity.created_s) <= CREATED_TOLERANCE_S
     return "is gone" if same else "is another process by now and was left alone"

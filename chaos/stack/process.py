@@ -1,9 +1,10 @@
 """Processes by pid *and* creation time, so that a signal never reaches a stranger.
 
 A pid alone is a guess: after a crash the number may belong to somebody's editor. stack.json therefore
-keeps the creation time beside it, and a process is signalled only when both agree. The tolerance of
-two seconds is there because Linux derives the creation time from a boot time in whole seconds, which
-moves when the clock is set; a pid that comes round again within two seconds does not happen.
+keeps the creation time beside it, and a process is signalled only when both agree. On Linux that time
+counts from boot, as the kernel keeps it: the Unix time of it moves when somebody sets the clock, and a clock
+set by seconds (a virtual machine that goes on, a late NTP) would make every living part look dead, and the
+warden end a healthy run.
 
 A process can be lost between its start and the line that records it (the runner was killed in that
 instant), so children also carry a mark in their environment: the path of the stack.json they belong to.
@@ -19,7 +20,8 @@ from dataclasses import dataclass
 
 import psutil
 
-CREATED_TOLERANCE_S = 2.0
+CREATED_TOLERANCE_S = 0.1
+"""The kernel counts in hundredths, records keep thousandths."""
 MARK = "RAGQUAKE_STACK"
 """Environment variable of every child: the absolute path of its stack.json."""
 STANDING = (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
@@ -38,7 +40,7 @@ class ProcessIdentity:
     @classmethod
     def of(cls, pid: int) -> ProcessIdentity:
         """The identity of a living process (or of a zombie). Raises psutil.NoSuchProcess for no process."""
-        return cls(pid=pid, created_s=round(psutil.Process(pid).create_time(), 3))
+        return cls(pid=pid, created_s=created_s(psutil.Process(pid)))
 
     @classmethod
     def of_this_process(cls) -> ProcessIdentity:
@@ -48,10 +50,13 @@ class ProcessIdentity:
         """The process, when it still runs and is the same one; zombies do not count as running."""
         try:
             process = psutil.Process(self.pid)
-            same = abs(process.create_time() - self.created_s) <= CREATED_TOLERANCE_S
-            return process if same and process.status() != psutil.STATUS_ZOMBIE else None
+            return process if self.is_of(process) and process.status() != psutil.STATUS_ZOMBIE else None
         except psutil.Error:
             return None
+
+    def is_of(self, process: psutil.Process) -> bool:
+        """Whether a process with this pid is the one that was meant."""
+        return abs(created_s(process) - self.created_s) <= CREATED_TOLERANCE_S
 
     @property
     def alive(self) -> bool:
@@ -65,6 +70,12 @@ class ProcessIdentity:
             return process is not None and process.status() in STANDING
         except psutil.Error:
             return False
+
+
+def created_s(process: psutil.Process) -> float:
+    """When a process began: seconds from boot on Linux, Unix time where the kernel keeps that itself."""
+    began_s = process.create_time()
+    return round(began_s - psutil.boot_time() if psutil.LINUX else began_s, 3)
 
 
 def family(processes: Iterable[psutil.Process]) -> list[psutil.Process]:

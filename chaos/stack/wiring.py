@@ -33,7 +33,7 @@ class Wiring:
     index_dir: Path
     model_server: ModelServer = field(default_factory=simulator)
     evidence: Path | None = None
-    """Where the built-in proxy writes what its faults did. A stack has one at most, and Toxiproxy keeps none."""
+    """Where the built-in proxy writes what its faults did; a stack has one at most."""
 
     def url(self, name: str) -> str:
         return f"http://{self.address(name)}"
