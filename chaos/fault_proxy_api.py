@@ -65,8 +65,8 @@ class FaultProxyApi:
         except TimeoutError as late:
             raise ProxyHungError(asked, f"no answer within {timeout_s:g} s", advice=_UNKNOWN) from late
         except (OSError, bounded_http.HTTPException) as broken:
-            said = f"the connection broke ({type(broken).__name__}: {broken})"
-            raise ProxyHungError(asked, said[:500], advice=_NOT_A_PROXY) from broken
+            said = _printable(f"the connection broke ({type(broken).__name__}: {broken})")
+            raise ProxyHungError(asked, said, advice=_NOT_A_PROXY) from broken
         status, content = answer.status_code, answer.content
         if status == 503:
             raise ProxyHungError(asked, _said(content), status=status, advice=_UNKNOWN)
@@ -94,5 +94,10 @@ def _address(api: str) -> tuple[str, int]:
 def _said(content: bytes) -> str:
     """What an answer says: the API's error without its wrapping, or the beginning of whatever else it is."""
     with suppress(ValueError, LookupError, TypeError, RecursionError):
-        return str(json.loads(content)["error"])[:500]
-    return content.decode("utf-8", "replace").strip()[:500] or "(empty answer)"
+        return _printable(str(json.loads(content)["error"]))
+    return _printable(content.decode("utf-8", "replace")) or "(empty answer)"
+
+
+def _printable(text: str) -> str:
+    """Fit for one line of a terminal, whoever said it."""
+    return " ".join("".join(each if each.isprintable() else " " for each in text[:500]).split())

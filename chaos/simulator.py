@@ -7,14 +7,16 @@ many answers each fault acted, which is how a run knows that it bit.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote, urlsplit
 
-import requests
-
+from chaos import bounded_http
 from chaos.fault_proxy import FaultProxyError
 
 TIMEOUT_S = 5.0
+_UNKNOWN = "it may have been done or not; is the model server's simulator stopped or overloaded?"
 
 
 class SimulatorError(FaultProxyError):
@@ -24,15 +26,17 @@ class SimulatorError(FaultProxyError):
 
 
 class SimulatorGoneError(SimulatorError):
-    """Nobody listens at its address: the process is gone, and its faults with it."""
+    """Nobody listens at its address: the process is gone, and its faults with it.
+
+    Not that a connection broke or timed out: then the process may live, and its faults act.
+    """
 
 
 class SimulatorFaults:
     """The faults of the simulator at `HOST:PORT`, its own address and not that of the proxy before it."""
 
     def __init__(self, address: str, timeout_s: float = TIMEOUT_S) -> None:
-        if not address or "/" in address:
-            raise ValueError(f"{address!r} is not the address of a simulator; write HOST:PORT")
+        self._host, self._port = _parts(address)
         self.address = address
         self.timeout_s = timeout_s
 
@@ -55,29 +59,41 @@ class SimulatorFaults:
             return None
 
     def _call(self, method: str, name: str, body: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
-        url = f"http://{self.address}/admin/faults/{name}"
-        asked = f"{method} {url}"
+        path = f"/admin/faults/{quote(name, safe='')}"
+        asked = f"{method} http://{self.address}{path}"
         try:
-            with requests.Session() as session:
-                session.trust_env = False  # a proxy of the machine's has nothing to do with it
-                answer = session.request(method, url, json=body, timeout=self.timeout_s)
-        except requests.ConnectionError as error:
-            raise SimulatorGoneError(asked, f"nobody answers there ({type(error).__name__})") from error
-        except requests.RequestException as error:
-            raise SimulatorError(asked, f"no answer within {self.timeout_s:g} s") from error
+            answer = bounded_http.call(method, self._host, self._port, path, body, self.timeout_s)
+        except ConnectionRefusedError as error:
+            raise SimulatorGoneError(asked, "nobody listens there") from error
+        except TimeoutError as error:
+            raise SimulatorError(asked, f"no answer within {self.timeout_s:g} s", advice=_UNKNOWN) from error
+        except (OSError, bounded_http.HTTPException) as error:
+            broke = f"the connection broke ({type(error).__name__})"
+            raise SimulatorError(asked, broke, advice=_UNKNOWN) from error
         try:
-            said = answer.json()
-        except ValueError:
+            said = json.loads(answer.content)
+        except (ValueError, RecursionError):
             said = None
+        text = _message(said) or answer.content.decode("utf-8", "replace")[:200]
         if answer.status_code == 404:
-            raise _Missing(asked, _message(said) or answer.text[:200], status=404)
+            raise _Missing(asked, text, status=404)
         if answer.status_code != 200 or not isinstance(said, dict):
-            raise SimulatorError(asked, _message(said) or answer.text[:200], status=answer.status_code)
+            raise SimulatorError(asked, text, status=answer.status_code)
         return said
 
 
 class _Missing(SimulatorError):
     """No fault of that name."""
+
+
+def _parts(address: str) -> tuple[str, int]:
+    try:
+        parts = urlsplit(f"http://{address}")
+        if parts.netloc == address and parts.username is None and parts.hostname and parts.port:
+            return parts.hostname, parts.port
+    except ValueError:
+        pass
+    raise ValueError(f"{address!r} is not the address of a simulator; write HOST:PORT")
 
 
 def _message(said: object) -> str:
