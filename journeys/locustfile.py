@@ -29,6 +29,7 @@ from typing import Any, NoReturn
 
 import gevent
 from locust import User, events
+from locust import log as locust_log
 from locust.exception import StopUser
 
 from journeys.attempts import Attempt, AttemptLog
@@ -170,10 +171,23 @@ class Conducted(User):  # type: ignore[misc]
 
 @events.quitting.add_listener  # type: ignore[untyped-decorator]
 def stopped_from_outside(environment: Any, **_facts: Any) -> None:
-    """A stop before the end is no success, and Locust must not call refused answers a failed run."""
+    """A stop before the end is no success, and Locust must not call refused answers a failed run.
+
+    Locust also ends when its own monitor dies, for want of a file descriptor say: nobody stopped it then.
+    """
     if environment.process_exit_code is None:
         environment.runner.quit()
-        environment.process_exit_code = STOPPED
+        broke_down = locust_log.unhandled_greenlet_exception
+        environment.process_exit_code = HARNESS_FAILED if broke_down else STOPPED
+
+
+@events.quit.add_listener  # type: ignore[untyped-decorator]
+def say_why(exit_code: int, **_facts: Any) -> None:
+    """Below Locust's tables, so that whoever reads the end of the log finds it."""
+    if exit_code == STOPPED:
+        log.error("stopped from outside: somebody sent SIGTERM or SIGINT")
+    elif locust_log.unhandled_greenlet_exception:
+        log.error("Locust itself broke down; its error is above the tables")
 
 
 try:

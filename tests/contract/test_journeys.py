@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from journeys.identity import Identity
@@ -373,10 +374,24 @@ def test_a_stop_from_outside_leaves_no_attempt_unrecorded(service: Service, prep
     assert run.process is not None
     run.process.send_signal(signal.SIGTERM)
     assert run.end() == 130, run.said
+    assert "SIGTERM" in run.said.splitlines()[-1]
     lines = run.lines()
     received = {headers["traceparent"][3:35] for headers in service.seen}
     assert received <= {one["trace_id"] for one in lines}
     assert {one["outcome"] for one in lines} == {"abandoned"} and len(lines) > 5
+
+
+def test_locust_that_breaks_down_is_not_taken_for_a_person(service: Service, prepare: Any) -> None:
+    """Out of descriptors, Locust's own monitor dies and Locust ends: a failure of the harness, which it says."""
+    run: Run = prepare(f"http://127.0.0.1:{service.port}", "mute", patience_s=60.0, drain_s=30.0)
+    run.ready()
+    assert run.process is not None
+    t0_s = run.start()
+    time.sleep(max(0.0, t0_s + 1.0 - time.time()))
+    process = psutil.Process(run.process.pid)
+    process.rlimit(psutil.RLIMIT_NOFILE, (3, process.rlimit(psutil.RLIMIT_NOFILE)[1]))
+    assert run.end() == 4, run.said
+    assert "Too many open files" in run.said and "broke down" in run.said.splitlines()[-1]
 
 
 def test_an_unreachable_target_is_a_failure_of_the_environment(prepare: Any) -> None:
