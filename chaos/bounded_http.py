@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 import socket
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, IncompleteRead
 from typing import Any
@@ -53,10 +52,8 @@ class _BoundedSocket(socket.socket):
         super().sendall(*arguments)
 
 
-def call(
-    method: str, host: str, port: int, path: str, body: Mapping[str, Any] | None, timeout_s: float
-) -> Answer:
-    """Send `body` as JSON, if there is one, and read the answer to its end."""
+def call(method: str, host: str, port: int, path: str, body: object, timeout_s: float) -> Answer:
+    """Send `body` as JSON unless it is `None`, and read the answer to its end."""
     ends_s = time.monotonic() + timeout_s
     connection = HTTPConnection(host, port, timeout=timeout_s)
     try:
@@ -66,7 +63,7 @@ def call(
         if body is None:
             connection.request(method, path)
         else:
-            sent = json.dumps(dict(body)).encode()
+            sent = json.dumps(body).encode()
             connection.request(method, path, sent, {"Content-Type": "application/json"})
         with connection.getresponse() as answer:
             content = answer.read(MOST_BYTES)

@@ -1,6 +1,10 @@
-"""Clocks for tests that must not wait."""
+"""Clocks for tests that must not wait, and a wait for what another process must come to."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+
+from chaos.clock import SystemClock
 
 
 class SteppingClock:
@@ -17,3 +21,12 @@ class SteppingClock:
 
     def sleep(self, seconds: float) -> None:
         self.now_s += seconds
+
+
+def until(condition: Callable[[], bool], what: str, limit_s: float = 10.0) -> None:
+    """Wait for what must come; fail with `what` when it does not."""
+    clock = SystemClock()
+    end_s = clock.monotonic_s() + limit_s
+    while not condition():
+        assert clock.monotonic_s() < end_s, what
+        clock.sleep(0.02)

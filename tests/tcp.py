@@ -44,3 +44,11 @@ def echo(connection: socket.socket) -> None:
     while data := connection.recv(65536):
         connection.sendall(data)
     connection.close()
+
+
+def read(connection: socket.socket, size: int | None = None) -> bytes:
+    """`size` bytes, or all until the stream ends."""
+    got = bytearray()
+    while (size is None or len(got) < size) and (data := connection.recv(65536)):
+        got += data
+    return bytes(got)

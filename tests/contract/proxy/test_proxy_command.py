@@ -6,9 +6,10 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
+
+from tests.fault_proxies import fault_proxy
 
 pytestmark = pytest.mark.slow
 
@@ -69,9 +70,9 @@ def test_help_shows_every_flag_and_an_example() -> None:
         assert word in done.stdout
 
 
-def test_it_prints_where_it_is_and_how_to_use_it(tmp_path: Path, tools: Any) -> None:
+def test_it_prints_where_it_is_and_how_to_use_it(tmp_path: Path) -> None:
     """The address is the first line; the calls that follow can be copied."""
-    with tools.serving(tmp_path) as proxy:
+    with fault_proxy(tmp_path) as proxy:
         lines = proxy.log.read_text().splitlines()
         assert lines[0].endswith(f"listens on {proxy.api}")
         copied = lines[1].removeprefix("a proxy:").strip(), lines[2].removeprefix("a fault:").strip()

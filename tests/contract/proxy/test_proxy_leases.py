@@ -11,12 +11,13 @@ import requests
 
 from chaos.builtin_proxy import HttpFaultSpec
 from chaos.fault_proxy import ProxyMissingError, Toxic
+from tests.clocks import until
 
 pytestmark = pytest.mark.slow
 
 
 def test_silence_undoes_everything_that_hangs_on_a_lease(
-    builtin: Any, echo: str, connect: Callable[..., Any], tools: Any
+    builtin: Any, echo: str, connect: Callable[..., Any]
 ) -> None:
     """Toxics and http faults go, a proxy made with it goes, one disabled with it is back; all else stays."""
     client = builtin.client
@@ -25,7 +26,7 @@ def test_silence_undoes_everything_that_hangs_on_a_lease(
     down = builtin.proxy(echo, "down")
     assert not client.put_lease("run", 3).renewed
     builtin.proxy(echo, "leased", lease="run")
-    builtin.toxic("latency", "kept", latency=1)
+    builtin.toxic("latency", name="latency", proxy="kept", latency=1)
     client.add_toxic("kept", Toxic("gone", "timeout", "upstream", lease="run"))
     client.add_http_fault("web", HttpFaultSpec("gone", "http_error", {"status": 503}, lease="run"))
     client.disable("down", "run")
@@ -43,7 +44,7 @@ def test_silence_undoes_everything_that_hangs_on_a_lease(
     )
     silent = connect(kept)
     silent.sendall(b"swallowed by the toxic")
-    tools.until(lambda: client.leases() == {}, "the lease did not end")
+    until(lambda: client.leases() == {}, "the lease did not end")
     assert sorted(client.proxies()) == ["down", "kept", "web"]
     assert list(client.toxics("kept")) == ["latency"]
     assert client.http_faults("web") == {}
@@ -51,8 +52,8 @@ def test_silence_undoes_everything_that_hangs_on_a_lease(
     for address in (kept, down):
         again = connect(address)
         again.sendall(b"ping")
-        assert tools.read(again, 4) == b"ping"
-    assert tools.read(silent) == b"", "removing a timeout closes the connections of its direction"
+        assert again.read(4) == b"ping"
+    assert silent.read() == b"", "removing a timeout closes the connections of its direction"
     assert builtin.metric("leases_ended_total") >= 1
 
 

@@ -12,6 +12,10 @@ from typing import Any
 
 import pytest
 
+from tests.clocks import until
+from tests.fault_proxies import fault_proxy
+from tests.tcp import read
+
 pytestmark = pytest.mark.slow
 
 Connect = Callable[[tuple[str, int]], socket.socket]
@@ -36,10 +40,10 @@ def answers(client: socket.socket, limit_s: float) -> bool:
 
 
 def test_without_descriptors_a_proxy_waits_and_its_api_does_not(
-    tmp_path: Path, echo: str, connect: Connect, tools: Any
+    tmp_path: Path, echo: str, connect: Connect
 ) -> None:
     """It takes as many connections as it can, says so, idles, and takes the next when one ends."""
-    with tools.serving(tmp_path, descriptors=90) as proxy:
+    with fault_proxy(tmp_path, descriptors=90) as proxy:
         address = proxy.proxy(echo)
         clients = [connect(address) for _ in range(20)]
         for client in clients:
@@ -59,15 +63,13 @@ def test_without_descriptors_a_proxy_waits_and_its_api_does_not(
         assert "ulimit -n" in log
 
 
-def test_a_full_table_ends_neither_proxy_nor_api(
-    tmp_path: Path, echo: str, connect: Connect, tools: Any
-) -> None:
+def test_a_full_table_ends_neither_proxy_nor_api(tmp_path: Path, echo: str, connect: Connect) -> None:
     """Idle API clients take the last descriptor: nobody spins, and all goes on when they are gone."""
-    with tools.serving(tmp_path, descriptors=90) as proxy:
+    with fault_proxy(tmp_path, descriptors=90) as proxy:
         address = proxy.proxy(echo)
         host, _, port = proxy.api.removeprefix("http://").rpartition(":")
         idle = [connect((host, int(port))) for _ in range(100)]
-        tools.until(lambda: proxy.usage.num_fds() >= 90, "the table is not full")
+        until(lambda: proxy.usage.num_fds() >= 90, "the table is not full")
         client = connect(address)
         client.sendall(b"x")
         assert not answers(client, 0.3)
@@ -78,18 +80,18 @@ def test_a_full_table_ends_neither_proxy_nor_api(
         assert proxy.ask("GET", "/version").status_code == 200
 
 
-def test_a_thousand_connections_at_once(builtin: Any, echo: str, connect: Connect, tools: Any) -> None:
+def test_a_thousand_connections_at_once(builtin: Any, echo: str, connect: Connect) -> None:
     """Each gets its own bytes back; when they are gone, nothing of them is left."""
     address = builtin.proxy(echo)
     clients = [connect(address) for _ in range(1_000)]
     for index, client in enumerate(clients):
         client.sendall(f"{index:08}".encode())
     for index, client in enumerate(clients):
-        assert tools.read(client, 8) == f"{index:08}".encode()
+        assert client.read(8) == f"{index:08}".encode()
     assert builtin.metric("connections_open", proxy="p") == 1_000
     for client in clients:
         client.close()
-    tools.until(lambda: builtin.metric("connections_open", proxy="p") == 0, "some are left", 15)
+    until(lambda: builtin.metric("connections_open", proxy="p") == 0, "some are left", 15)
     assert builtin.metric("descriptors_used") == 0
 
 
@@ -115,12 +117,10 @@ def read_flood(client: socket.socket) -> int:
     return total
 
 
-def test_readers_that_stand_still_hold_little(
-    tmp_path: Path, upstream: Start, connect: Connect, tools: Any
-) -> None:
+def test_readers_that_stand_still_hold_little(tmp_path: Path, upstream: Start, connect: Connect) -> None:
     """Twenty readers of 32 MB each that read nothing cost the proxy far less than a megabyte each."""
     size = 32 * 1024 * 1024
-    with tools.serving(tmp_path) as proxy:
+    with fault_proxy(tmp_path) as proxy:
         address = proxy.proxy(upstream(flood(size)))
         before = proxy.usage.memory_info().rss
         clients = [connect(address) for _ in range(20)]
@@ -132,21 +132,21 @@ def test_readers_that_stand_still_hold_little(
 
 
 def test_a_delay_before_a_reader_that_stands_still_is_counted_and_bounded(
-    builtin: Any, upstream: Start, connect: Connect, tools: Any
+    builtin: Any, upstream: Start, connect: Connect
 ) -> None:
     """A latency keeps at most its room, also when its time has come and nobody reads; nothing is lost."""
     size = 64 * 1024 * 1024
     address = builtin.proxy(upstream(flood(size)))
-    builtin.toxic("latency", latency=300)
+    builtin.toxic("latency", name="latency", latency=300)
     client = connect(address)
     time.sleep(1.0)
     held = builtin.metric("held_bytes")
     assert 1024 * 1024 < held < 34 * 1024 * 1024
     assert read_flood(client) == size
-    tools.until(lambda: builtin.metric("held_bytes") == 0, "held bytes are left")
+    until(lambda: builtin.metric("held_bytes") == 0, "held bytes are left")
 
 
-def test_connections_that_come_while_a_proxy_closes_do_not_stay(builtin: Any, echo: str, tools: Any) -> None:
+def test_connections_that_come_while_a_proxy_closes_do_not_stay(builtin: Any, echo: str) -> None:
     """Whoever connects in the same instant as it is disabled is cut like all others."""
     address = builtin.proxy(echo, listen="127.45.0.1:0")  # no outgoing connection takes its port
     clients: list[socket.socket] = []
@@ -175,7 +175,7 @@ def test_connections_that_come_while_a_proxy_closes_do_not_stay(builtin: Any, ec
     for thread in threads:
         thread.join()
     assert clients, "nobody got through"
-    tools.until(lambda: builtin.metric("connections_open", proxy="p") == 0, "some are open")
+    until(lambda: builtin.metric("connections_open", proxy="p") == 0, "some are open")
     assert builtin.metric("descriptors_used") == 0
     for client in clients:
         with contextlib.suppress(ConnectionResetError):
@@ -184,7 +184,7 @@ def test_connections_that_come_while_a_proxy_closes_do_not_stay(builtin: Any, ec
 
 
 def test_an_upstream_that_never_answers_holds_up_nobody_else(
-    builtin: Any, echo: str, connect: Connect, tools: Any
+    builtin: Any, echo: str, connect: Connect
 ) -> None:
     """A dial that hangs keeps its own client waiting, and that client goes with its proxy."""
     full = socket.socket()
@@ -203,7 +203,7 @@ def test_an_upstream_that_never_answers_holds_up_nobody_else(
         client.sendall(b"x" * 1000)
     client = connect(fine)
     client.sendall(b"ping")
-    assert tools.read(client, 4) == b"ping"
+    assert client.read(4) == b"ping"
     waiting[0].settimeout(0.3)
     with pytest.raises(TimeoutError):
         waiting[0].recv(1)
@@ -212,18 +212,18 @@ def test_an_upstream_that_never_answers_holds_up_nobody_else(
         client.settimeout(5)
         with contextlib.suppress(ConnectionResetError):
             assert client.recv(1) == b""
-    tools.until(lambda: builtin.metric("descriptors_used") == 2, "descriptors are left")
+    until(lambda: builtin.metric("descriptors_used") == 2, "descriptors are left")
     for each in (*filling, full):
         each.close()
 
 
 def test_a_client_that_stops_sending_still_gets_its_answer(
-    builtin: Any, upstream: Start, connect: Connect, tools: Any
+    builtin: Any, upstream: Start, connect: Connect
 ) -> None:
     """Half-close passes each way, through toxics, also when it comes before the upstream is reached."""
 
     def serve(connection: socket.socket) -> None:
-        asked = tools.read(connection)
+        asked = read(connection)
         connection.sendall(asked[::-1])
         connection.close()
 
@@ -232,28 +232,28 @@ def test_a_client_that_stops_sending_still_gets_its_answer(
         for name in toxics:
             if name not in builtin.client.toxics("p"):
                 more = {"latency": 30} if name == "latency" else {"average_size": 10, "delay": 10}
-                builtin.toxic(name, **more)
+                builtin.toxic(name, name=name, **more)
         client = connect(address)
         client.sendall(b"abc" * 100)
         client.shutdown(socket.SHUT_WR)
-        assert tools.read(client) == b"cba" * 100
+        assert client.read() == b"cba" * 100
 
 
 def test_a_reset_reaches_connections_that_were_there_before(
-    builtin: Any, echo: str, connect: Connect, tools: Any
+    builtin: Any, echo: str, connect: Connect
 ) -> None:
     """Toxiproxy ends those with FIN; here they are reset, and the evidence says how many bytes that cost."""
     address = builtin.proxy(echo)
     client = connect(address)
     client.sendall(b"x")
-    assert tools.read(client, 1) == b"x"
+    assert client.read(1) == b"x"
     before = builtin.client.evidence(0, 5_000).records
-    builtin.toxic("reset_peer", timeout=0)
+    builtin.toxic("reset_peer", name="reset_peer", timeout=0)
     client.sendall(b"lost")
     with pytest.raises(ConnectionResetError):
-        tools.read(client)
+        client.read()
     after = before[-1].seq if before else 0
-    tools.until(lambda: builtin.client.evidence(after).records != (), "no evidence")
+    until(lambda: builtin.client.evidence(after).records != (), "no evidence")
     (strike,) = builtin.client.evidence(after).records[0].faults
     assert (strike.type, strike.bytes, strike.note) == ("reset_peer", 4, "dropped, then reset")
 
@@ -286,15 +286,15 @@ def test_what_no_toxic_can_do_is_refused_and_nothing_is_in(
 
 @pytest.mark.parametrize("attributes", [{"latency": -5, "jitter": -5}, {"latency": 2**62, "jitter": 2**62}])
 def test_numbers_beyond_sense_harm_nobody(
-    builtin: Any, echo: str, connect: Connect, tools: Any, attributes: dict[str, int]
+    builtin: Any, echo: str, connect: Connect, attributes: dict[str, int]
 ) -> None:
     """A delay below nothing is none, one of an eternity lasts until it is removed; the proxy goes on."""
     address = builtin.proxy(echo)
-    builtin.toxic("latency", **attributes)
+    builtin.toxic("latency", name="latency", **attributes)
     client = connect(address)
     client.sendall(b"ping")
     builtin.client.remove_toxic("p", "latency")
-    assert tools.read(client, 4) == b"ping"
+    assert client.read(4) == b"ping"
 
 
 def test_a_name_with_a_slash_is_reached_by_its_code(builtin: Any, echo: str) -> None:

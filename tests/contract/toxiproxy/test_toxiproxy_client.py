@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import socket
-import time
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -12,7 +15,15 @@ import pytest
 from chaos.builtin_proxy import BuiltinProxy, HttpFaultSpec
 from chaos.controls import Controls
 from chaos.faults import parse_fault
-from chaos.toxiproxy import FaultProxyError, ProxyGoneError, ProxyMissingError, Toxic, Toxiproxy
+from chaos.toxiproxy import (
+    FaultProxyError,
+    ProxyGoneError,
+    ProxyHungError,
+    ProxyMissingError,
+    ProxyState,
+    Toxic,
+    Toxiproxy,
+)
 from chaos.undo import perform
 
 pytestmark = pytest.mark.slow
@@ -164,24 +175,119 @@ def test_a_process_that_is_gone_is_told_from_one_that_hangs() -> None:
         Toxiproxy("http://127.0.0.1:1").version()
 
 
-def test_a_toxic_is_removed_although_a_client_does_not_read(
-    server: Any, upstream: Callable[[Callable[[socket.socket], None]], str]
-) -> None:
-    """Toxiproxy's DELETE hangs then; the proxy is made anew with its address and its other toxics."""
+@dataclass(frozen=True, slots=True)
+class Wedged:
+    """A proxy with toxics and a client that does not read, so that in Toxiproxy calls about toxics hang."""
+
+    client: Toxiproxy
+    before: ProxyState
+
+
+@pytest.fixture
+def wedged(server: Any, upstream: Callable[[Callable[[socket.socket], None]], str]) -> Iterator[Wedged]:
+    full = threading.Event()
 
     def serve(connection: socket.socket) -> None:
-        while True:
-            connection.sendall(b"x" * 65536)
+        connection.settimeout(0.2)
+        with contextlib.suppress(TimeoutError):
+            while True:
+                connection.sendall(b"x" * 65536)
+        full.set()
+        threading.Event().wait(30)
 
     client = Toxiproxy(server.api, timeout_s=1.0)
     toxics = (Toxic("kept", "noop", "upstream"), Toxic("slow", "latency", attributes={"latency": 20}))
     state = client.create_proxy("llm", "127.0.0.1:0", upstream(serve), toxics)
     host, _, port = state.listen.rpartition(":")
     with socket.create_connection((host, int(port))):
-        time.sleep(0.3)
-        started_s = time.perf_counter()
+        assert full.wait(10)
+        yield Wedged(client, state)
+
+
+def test_a_toxic_is_removed_although_a_client_does_not_read(wedged: Wedged) -> None:
+    """Toxiproxy's DELETE hangs then; the proxy is made anew with its address and its other toxics."""
+    wedged.client.remove_toxic("llm", "slow")
+    kept = tuple(toxic for toxic in wedged.before.toxics if toxic.name == "kept")
+    assert wedged.client.proxy("llm") == replace(wedged.before, toxics=kept)
+
+
+@pytest.mark.parametrize("what", ["add", "change"])
+def test_a_toxic_that_hangs_on_its_way_in_leaves_nothing(server: Any, wedged: Wedged, what: str) -> None:
+    """Toxiproxy would stay wedged, with its toxic in or not; the proxy is made anew as it was, and undone."""
+    client, before = wedged.client, wedged.before
+
+    def act() -> None:
+        if what == "add":
+            client.add_toxic("llm", Toxic("new", "bandwidth", attributes={"rate": 5}))
+        else:
+            client.update_toxic("llm", Toxic("slow", "latency", attributes={"latency": 9000}))
+
+    if server.is_builtin:
+        act()
+        assert client.proxy("llm").toxics != before.toxics
+        return
+    with pytest.raises(ProxyHungError, match="may have been done or not"):
+        act()
+    assert client.proxy("llm") == before
+    assert "already gone" in perform(
+        {"do": "remove_toxic", "api": server.api, "proxy": "llm", "toxic": "new"}
+    )
+
+
+def test_a_proxy_moves_and_keeps_its_toxics(client: Toxiproxy) -> None:
+    """Another upstream, then another port; both read back."""
+    toxic = Toxic("slow", "latency", attributes={"latency": 5})
+    made = client.create_proxy("llm", "127.0.0.1:0", UP, (toxic,))
+    assert client.update_proxy("llm", upstream="127.0.0.1:10") == replace(made, upstream="127.0.0.1:10")
+    moved = client.update_proxy("llm", listen="127.0.0.1:0")
+    assert (moved.listen != made.listen, moved.enabled, moved.upstream) == (True, True, "127.0.0.1:10")
+    assert [each.name for each in moved.toxics] == ["slow"]
+    with pytest.raises(ProxyMissingError):
+        client.update_proxy("no", upstream=UP)
+
+
+def test_populate_says_when_it_left_something_as_it_was(server: Any, client: Toxiproxy) -> None:
+    """New proxies come back with their ports; one that stays enabled although asked not to be is an error."""
+    wanted = [ProxyState("a", "127.0.0.1:0", UP, True), ProxyState("b", "127.0.0.1:0", UP, False)]
+    found = client.populate(wanted)
+    assert {name: state.enabled for name, state in found.items()} == {"a": True, "b": False}
+    assert found == client.proxies()
+    assert client.populate([found["a"]]) == {"a": found["a"]}
+    with pytest.raises(FaultProxyError, match=r"populate with .*'a'.* reads back"):
+        client.populate([replace(found["a"], enabled=False)])
+    with pytest.raises(FaultProxyError, match="address already in use") as caught:
+        client.populate([ProxyState("c", server.api.removeprefix("http://"), UP, True)])
+    assert caught.value.status == 500
+    with pytest.raises(ValueError, match="use create_proxy for d"):
+        client.populate([ProxyState("d", "127.0.0.1:0", UP, True, (Toxic("slow", "latency"),))])
+
+
+def test_a_server_that_is_restarted_has_forgotten(start_server: Any, kind: str) -> None:
+    """Gone while it is away, then there without proxies: missing, which undoing treats as done."""
+    server = start_server(kind)
+    client = Toxiproxy(server.api, timeout_s=3.0)
+    client.create_proxy("llm", "127.0.0.1:0", UP, (Toxic("slow", "latency"),))
+    record = {"do": "remove_toxic", "api": server.api, "proxy": "llm", "toxic": "slow"}
+    server.process.kill()
+    server.process.wait(10)
+    with pytest.raises(ProxyGoneError, match="is the fault proxy running"):
         client.remove_toxic("llm", "slow")
-        assert time.perf_counter() - started_s < 5
-    after = client.proxy("llm")
-    assert (after.listen, after.upstream, after.enabled) == (state.listen, state.upstream, True)
-    assert [toxic.name for toxic in after.toxics] == ["kept"]
+    assert "is gone, and its faults with it" in perform(record)
+    again = start_server(kind, port=server.address[1])
+    assert again.api == server.api
+    with pytest.raises(ProxyMissingError, match="proxy not found"):
+        client.remove_toxic("llm", "slow")
+    assert perform(record) == "proxy llm is gone, and slow with it"
+
+
+def test_a_server_that_stands_still_is_hung_and_not_gone(start_server: Any, kind: str) -> None:
+    """Its port still takes connections, so every call ends with its time, and undoing is an error."""
+    server = start_server(kind)
+    client = Toxiproxy(server.api, timeout_s=0.3)
+    client.create_proxy("llm", "127.0.0.1:0", UP)
+    server.process.send_signal(signal.SIGSTOP)
+    with pytest.raises(ProxyHungError, match=r"no answer within 0\.3 s; .*stopped or overloaded"):
+        client.set_enabled("llm", False)
+    with pytest.raises(FaultProxyError, match=r"no answer within 0\.3 s"):
+        perform({"do": "enable", "api": server.api, "proxy": "llm"}, timeout_s=0.3)
+    server.process.send_signal(signal.SIGCONT)

@@ -8,16 +8,16 @@ from __future__ import annotations
 import contextlib
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.slow
+from tests.fault_proxies import fault_proxy
 
-Serving = Callable[..., contextlib.AbstractContextManager[Any]]
+pytestmark = pytest.mark.slow
 
 HALF_LINE = b"GET /version"
 HALF_HEADER = b"GET /version HTTP/1.1\r\nHost: x\r\n"
@@ -61,13 +61,16 @@ def hung_call(server: Any) -> Waited:
 
 
 @pytest.fixture(scope="module")
-def waits(serve_for_long: Serving) -> Iterator[dict[tuple[str, str], Future[Waited]]]:
+def waits(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[dict[tuple[str, str], Future[Waited]]]:
     """Every wait on both servers, begun at once. The hung call has a server to itself: it holds up others."""
+    folder = tmp_path_factory.mktemp("waits")
     with contextlib.ExitStack() as stack:
         pool = stack.enter_context(ThreadPoolExecutor(16))
         found = {}
         for kind in ("toxiproxy", "builtin"):
-            server = stack.enter_context(serve_for_long(kind))
+            server = stack.enter_context(fault_proxy(folder, kind=kind))
             for name, request, limit_s in (
                 ("line", HALF_LINE, 30.0),
                 ("header", HALF_HEADER, 30.0),
@@ -76,7 +79,7 @@ def waits(serve_for_long: Serving) -> Iterator[dict[tuple[str, str], Future[Wait
                 ("idle", WHOLE, 75.0),
             ):
                 found[kind, name] = pool.submit(wait, server, request, limit_s)
-            found[kind, "hung"] = pool.submit(hung_call, stack.enter_context(serve_for_long(kind)))
+            found[kind, "hung"] = pool.submit(hung_call, stack.enter_context(fault_proxy(folder, kind=kind)))
         yield found
         for each in found.values():
             each.exception()
