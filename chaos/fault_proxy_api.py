@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from toxiproxy.api import validate_response
 from toxiproxy.exceptions import InvalidToxic, NotFound, ProxyExists
 
-from chaos import bounded_http
+from chaos import bounded_call
 from chaos.fault_proxy import FaultProxyError, ProxyGoneError, ProxyHungError, ProxyMissingError
 
 T = TypeVar("T")
@@ -53,7 +53,7 @@ class FaultProxyApi:
         timeout_s = timeout_s or self.timeout_s
         try:
             answer = validate_response(
-                bounded_http.call(method, self._host, self._port, path, body, timeout_s)
+                bounded_call.call(method, self._host, self._port, path, body, timeout_s)
             )
         except (ProxyExists, NotFound, InvalidToxic) as refusal:
             status = _STATUS_OF[type(refusal)]
@@ -64,7 +64,7 @@ class FaultProxyApi:
             raise ProxyGoneError(asked, "connection refused", advice=advice) from refused
         except TimeoutError as late:
             raise ProxyHungError(asked, f"no answer within {timeout_s:g} s", advice=_UNKNOWN) from late
-        except (OSError, bounded_http.HTTPException) as broken:
+        except (OSError, bounded_call.HTTPException) as broken:
             said = _printable(f"the connection broke ({type(broken).__name__}: {broken})")
             raise ProxyHungError(asked, said, advice=_NOT_A_PROXY) from broken
         status, content = answer.status_code, answer.content

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from chaos import bounded_http
+from chaos import bounded_call
 from chaos.fault_proxy import FaultProxyError
 
 TIMEOUT_S = 5.0
@@ -62,12 +62,12 @@ class SimulatorFaults:
         path = f"/admin/faults/{quote(name, safe='')}"
         asked = f"{method} http://{self.address}{path}"
         try:
-            answer = bounded_http.call(method, self._host, self._port, path, body, self.timeout_s)
+            answer = bounded_call.call(method, self._host, self._port, path, body, self.timeout_s)
         except ConnectionRefusedError as error:
             raise SimulatorGoneError(asked, "nobody listens there") from error
         except TimeoutError as error:
             raise SimulatorError(asked, f"no answer within {self.timeout_s:g} s", advice=_UNKNOWN) from error
-        except (OSError, bounded_http.HTTPException) as error:
+        except (OSError, bounded_call.HTTPException) as error:
             broke = f"the connection broke ({type(error).__name__})"
             raise SimulatorError(asked, broke, advice=_UNKNOWN) from error
         try:

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from chaos import bounded_http
-from chaos.bounded_http import Answer, HTTPException
+from chaos import bounded_call
+from chaos.bounded_call import Answer, HTTPException
 from chaos.fault_proxy import FaultProxyError
 from chaos.simulator import SimulatorError, SimulatorFaults, SimulatorGoneError
 from chaos.toxiproxy import ProxyGoneError, ProxyHungError, Toxiproxy
@@ -93,7 +93,7 @@ def start() -> Iterator[Start]:
 
 def call(address: str, timeout_s: float = CALL_S) -> Answer:
     host, _, port = address.rpartition(":")
-    return bounded_http.call("GET", host, int(port), "/version", None, timeout_s)
+    return bounded_call.call("GET", host, int(port), "/version", None, timeout_s)
 
 
 @pytest.mark.parametrize("serve", ENDLESS.values(), ids=list(ENDLESS))
@@ -153,7 +153,7 @@ def test_a_whole_answer_comes_back(start: Start) -> None:
 
 def test_an_answer_has_a_size(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     """What never ends, however fast it comes, does not fill memory."""
-    monkeypatch.setattr(bounded_http, "MOST_BYTES", 1000)
+    monkeypatch.setattr(bounded_call, "MOST_BYTES", 1000)
     with pytest.raises(HTTPException, match="1000 bytes or more"):
         call(start(saying(OK + b"\r\n" + b"x" * 5000)), HANG_S)
 
