@@ -15,7 +15,7 @@ from pydantic.fields import FieldInfo
 from chaos.experiment import BUNDLED, LoadedExperiment, load_experiment
 from chaos.faults import fault_kinds
 from chaos.faults.fault import Label, Need
-from slo.documents import DocumentError
+from slo.documents import DocumentError, did_you_mean
 from slo.history import FILE, BreakingPoint, History
 from slo.units import format_duration, format_ratio
 
@@ -115,6 +115,13 @@ def _written(field: FieldInfo) -> str:
         is_ratio = any(isinstance(bound, Le) and bound.le == 1.0 for bound in field.metadata)
         return (format_ratio if is_ratio else format_duration)(default).replace(" ", "")
     return str(default)
+
+
+def nearest_of(name: str) -> str:
+    """What to say of a name that is neither a kind of fault nor an experiment's."""
+    near = did_you_mean(name, [*fault_kinds(), *(str(row["name"]) for row in experiment_rows())])
+    where = "ragquake list faults and ragquake list experiments show what there is"
+    return f"no fault and no experiment is called {name!r}{near}; {where}"
 
 
 def plan_rows(loaded: LoadedExperiment) -> list[Row]:

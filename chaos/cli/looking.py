@@ -38,13 +38,19 @@ def list_(
 @app.command(epilog="Example: ragquake explain latency")
 def explain(what: Annotated[str, typer.Argument(help="A kind of fault, or an experiment.")]) -> None:
     """Explain a fault (parameters, bounds, what it looks like) or an experiment (its plan)."""
-    from chaos.catalogue import explain_fault
+    from chaos.catalogue import explain_fault, nearest_of
     from chaos.experiment import find_experiment, load_experiment
 
     if (text := explain_fault(what, min(console.width, 100))) is not None:
         console.print(escape(text), highlight=False, soft_wrap=True)
         return
-    show_plan(load_experiment(find_experiment(what)), as_json=False)
+    try:
+        path = find_experiment(what)
+    except DocumentError:
+        if Path(what).suffix in (".yaml", ".yml"):
+            raise
+        raise DocumentError([nearest_of(what)]) from None
+    show_plan(load_experiment(path), as_json=False)
 
 
 @app.command(epilog="Example: ragquake validate chaos/experiments")

@@ -57,7 +57,7 @@ class Fault(BaseModel, ABC):
     ramps_from_zero: ClassVar[tuple[str, ...]] = ()
     """Those of them whose ramp may begin or end at 0, where the fault does nothing."""
 
-    on: Dependency = Field(description="the dependency it is done to")
+    on: Dependency = Field(description=f"the dependency it is done to: {', '.join(SEGMENT_BEHIND)}")
     kind: str
     _over_time: OverTime | None = PrivateAttr(None)
 

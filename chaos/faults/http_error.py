@@ -24,7 +24,7 @@ class HttpError(RequestFault):
     """
 
     kind: Literal["http_error"] = "http_error"
-    status: Annotated[int, Field(ge=400, le=599)] = Field(503, description="400 to 599")
+    status: Annotated[int, Field(ge=400, le=599, strict=True)] = Field(503, description="400 to 599")
     body: Annotated[str, Field(max_length=65_536)] | None = Field(
         None, description="of the answer; without one it is JSON with an `error`"
     )

@@ -117,7 +117,10 @@ def parse_ramp(raw: Any) -> tuple[str, Any, Any, float]:
 
 
 def _within(name: str, raw: Any, least_s: float) -> float:
-    seconds = parse_duration_s(raw)
+    try:
+        seconds = parse_duration_s(raw)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
     if not least_s <= seconds <= MOST_S:
         bounds = f"{format_duration(least_s)} to {format_duration(MOST_S)}"
         raise ValueError(f"{name} is {raw!r}, which is out of bounds; allowed is {bounds}")

@@ -61,10 +61,10 @@ def _over_time(name: str, of: type[Fault], raw: Mapping[str, Any]) -> Fault | No
     fixed = {key: value for key, value in raw.items() if key not in ("ramp", "flap")}
     if len(fixed) == len(raw):
         return None
-    flap = _told(name, "flap", lambda: parse_flap(raw["flap"])) if "flap" in raw else None
+    flap = _told(name, "flap", raw, parse_flap) if "flap" in raw else None
     if "ramp" not in raw:
         return _parsed(name, of, fixed).over(OverTime(flap=flap))
-    parameter, first, last, over_s = _told(name, "ramp", lambda: parse_ramp(raw["ramp"]))
+    parameter, first, last, over_s = _told(name, "ramp", raw, parse_ramp)
     if parameter not in of.ramps:
         allowed = f"allowed: {', '.join(of.ramps)}" if of.ramps else "use phases with faults of their own"
         message = f"{parameter!r} of {raw['kind']} cannot be changed while it is in; {allowed}"
@@ -98,11 +98,11 @@ def _is_no_time(raw: Any) -> bool:
         return False
 
 
-def _told(name: str, key: str, parse: Callable[[], T]) -> T:
+def _told(name: str, key: str, raw: Mapping[str, Any], parse: Callable[[Any], T]) -> T:
     try:
-        return parse()
+        return parse(raw[key])
     except ValueError as error:
-        raise _complaint(name, (key,), str(error), None) from None
+        raise _complaint(name, (key,), str(error), raw[key]) from None
 
 
 def _with_suggestions(name: str, of: type[Fault], error: ValidationError) -> ValidationError:
@@ -116,11 +116,13 @@ def _with_suggestions(name: str, of: type[Fault], error: ValidationError) -> Val
             )
         elif line["type"] == "missing":
             message = f"{key} is missing{_about(of, key)}".replace(f"({key}: ", "(", 1)
+        elif line["type"] == "string_pattern_mismatch":
+            message = f"{line['input']!r} does not fit{_about(of, key)}"
         elif line["type"] == "value_error":
             message = line["msg"].removeprefix("Value error, ")
         else:
             message = f"{line['msg']}, not {line['input']!r}{_about(of, key)}"
-        lines.append(_line(line["loc"], message, line["input"]))
+        lines.append(_line(line["loc"], message, key if line["type"] == "extra_forbidden" else line["input"]))
     return ValidationError.from_exception_data(f"fault {name}", lines)
 
 

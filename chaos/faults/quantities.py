@@ -57,10 +57,10 @@ Probability = Annotated[
 ]
 """More than 0 %, at most 100 %."""
 
-Count = Annotated[int, Field(ge=1, le=1_000_000)]
+Count = Annotated[int, Field(ge=1, le=1_000_000, strict=True)]
 """Of requests or answers."""
 
-Tokens = Annotated[int, Field(ge=0, le=100_000)]
+Tokens = Annotated[int, Field(ge=0, le=100_000, strict=True)]
 """Of an answer, before something happens to it."""
 
 Key = Annotated[str, Field(min_length=1, max_length=200)]

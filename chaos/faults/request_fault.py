@@ -29,10 +29,13 @@ class RequestFault(Fault, ABC):
 
     needs: ClassVar[Need] = "requests"
 
-    path: Path = Field("*", description="a glob over the path without its query; `*` goes across slashes")
+    path: Path = Field(
+        "*",
+        description="a glob over the path without its query: begins with `/` or `*`, has no space",
+    )
     method: Method = Field("*", description="`*`, or one method in capitals")
     probability: Probability = Field(1.0, description="for each request; more than 0 %, at most 100 %")
-    count: Count | None = Field(None, description="on so many requests at most")
+    count: Count | None = Field(None, description="on so many requests at most; 1 to 1000000")
 
     def attributes(self) -> dict[str, Any]:
         """The fault's own parameters as the proxy calls them; those that are not set are left out."""

@@ -28,7 +28,7 @@ class SimulatorFault(Fault, ABC):
 
     on: Literal["llm"] = Field(description="the model server: llm")
     probability: Probability = Field(1.0, description="for each answer; more than 0 %, at most 100 %")
-    count: Count | None = Field(None, description="on so many answers at most")
+    count: Count | None = Field(None, description="on so many answers at most; 1 to 1000000")
 
     def body(self) -> dict[str, Any]:
         """The fault's own parameters as the simulator calls them; those that are not set are left out."""

@@ -25,7 +25,7 @@ class SlowBody(RequestFault):
 
     kind: Literal["slow_body"] = "slow_body"
     delay: DurationOrNone = Field(0.0, description="before the body; at most 10 min")
-    bytes_per_s: Annotated[int, Field(ge=1, le=1_000_000_000)] | None = Field(
+    bytes_per_s: Annotated[int, Field(ge=1, le=1_000_000_000, strict=True)] | None = Field(
         None, description="the body's pace; 1 to 1000000000"
     )
 

@@ -24,4 +24,6 @@ class StaleResults(RequestFault):
 
     kind: Literal["stale_results"] = "stale_results"
     on: Literal["vector_db"] = Field(description="the vector DB: vector_db")
-    behind: Annotated[int, Field(ge=1, le=100)] = Field(1, description="how many answers ago; 1 to 100")
+    behind: Annotated[int, Field(ge=1, le=100, strict=True)] = Field(
+        1, description="how many answers ago; 1 to 100"
+    )

@@ -72,6 +72,14 @@ def test_a_fault_reads_as_written() -> None:
         ({**LATENCY, "jitter": "3s"}, (), "jitter (3.0 s) is above latency (2.0 s)"),
         ({**LATENCY, "stream": "sideways"}, ("stream",), "not 'sideways'"),
         ({"on": "llm", "kind": "bandwidth", "rate": 0}, ("rate",), "not 0 (rate: KB/s"),
+        ({"on": "llm", "kind": "http_error", "status": 200}, ("status",), "not 200 (status: 400 to 599)"),
+        ({"on": "llm", "kind": "http_error", "status": "500"}, ("status",), "not '500' (status: 400 to 599)"),
+        ({"on": "llm", "kind": "http_error", "count": True}, ("count",), "not True (count: on so many"),
+        ({"on": "llm", "kind": "http_error", "path": "v1"}, ("path",), "'v1' does not fit (path: a glob"),
+        ({"on": "llm", "kind": "http_error", "probability": "0%"}, ("probability",), "more than 0 %"),
+        ({"on": "llm", "kind": "empty_results"}, ("on",), "not 'llm' (on: the vector DB"),
+        ({"on": "proxy", "kind": "pause"}, ("on",), "'proxy' is not a part that faults on processes act on"),
+        ({**LATENCY, "flap": {"on": "1s", "off": "x"}}, ("flap",), "flap.off: 'x' is not a duration"),
         (
             {"on": "llm", "kind": "slicer", "average_size": 5, "size_variation": 5},
             (),
@@ -88,6 +96,15 @@ def test_a_complaint_names_the_key_and_what_is_allowed(
     [line] = caught.value.errors()
     assert line["loc"] == where
     assert message in line["msg"]
+
+
+@pytest.mark.parametrize("key", ["flap", "ramp", "jittr"])
+def test_a_complaint_is_not_about_none(key: str) -> None:
+    """The value that it is about goes with it: a reader of the file puts it in front."""
+    with pytest.raises(ValidationError) as caught:
+        parse_fault("slow", {**LATENCY, key: {"on": "1s"}})
+    [line] = caught.value.errors()
+    assert line["input"] is not None and line["msg"].count("None") == 0
 
 
 @pytest.mark.parametrize("name", ["", "Slow", "a/b", "..", "a b", "x" * 65])
