@@ -3,35 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import subprocess
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import psutil
-import requests
-
-ROOT = Path(__file__).parents[3]
+from tests.fault_proxies import FaultProxy, fault_proxy
 
 
-@dataclass
-class Attacked:
-    """The process, its API and its log."""
-
-    process: subprocess.Popen[bytes]
-    api: str
-    log: Path
+class Attacked(FaultProxy):
+    """A built-in proxy that must bear whatever comes."""
 
     @property
     def port(self) -> int:
-        return int(self.api.rpartition(":")[2])
-
-    def ask(self, method: str, path: str, body: Any = None) -> requests.Response:
-        data = None if body is None else json.dumps(body)
-        return requests.request(method, self.api + path, data=data, timeout=10)
+        return self.address[1]
 
     def assert_well(self) -> None:
         """It lives, answers a good request rightly, and nothing went wrong inside it."""
@@ -43,32 +26,15 @@ class Attacked:
         said = self.log.read_text("utf-8", "replace")
         assert "Traceback" not in said, said[-3000:]
 
-    def clean(self) -> None:
-        """Without the proxies that malformed requests made after all."""
-        for name in self.ask("GET", "/proxies").json():
-            self.ask("DELETE", f"/proxies/{requests.utils.quote(name, safe='')}")
-
     def memory_bytes(self) -> int:
-        return int(psutil.Process(self.process.pid).memory_info().rss)
+        return int(self.usage.memory_info().rss)
 
     def descriptors(self) -> int:
-        return int(psutil.Process(self.process.pid).num_fds())
+        return int(self.usage.num_fds())
 
 
 @contextlib.contextmanager
 def attacked(folder: Path, *flags: str) -> Iterator[Attacked]:
     """The built-in proxy on a free port; ended with the block."""
-    log = folder / "proxy.log"
-    with log.open("wb") as out:
-        command = [sys.executable, "-m", "chaos.proxy", "--port", "0", *flags]
-        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=out)
-    try:
-        assert process.stdout is not None
-        line = process.stdout.readline().decode()
-        assert "listens on " in line, log.read_text()
-        yield Attacked(process, line.strip().rpartition(" ")[2], log)
-    finally:
-        process.kill()
-        process.wait(10)
-        if process.stdout is not None:
-            process.stdout.close()
+    with fault_proxy(folder, *flags) as proxy:
+        yield Attacked(proxy.kind, proxy.api, proxy.process, proxy.log)
