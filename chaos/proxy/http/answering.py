@@ -12,6 +12,7 @@ from http import HTTPStatus
 
 import h11
 
+from chaos.proxy.http.exchange import chained
 from chaos.proxy.http.passage import AnswerHead, Body, Header, Headers, OwnAnswer, Passage
 from chaos.proxy.http.peer import Peer
 
@@ -45,12 +46,13 @@ class Answering:
 
     async def send_own(self, own: OwnAnswer, passage: Passage) -> None:
         """What a fault answers, through the changes that the others make."""
+        own.goes_out()
         head = AnswerHead(own.status, _reason(own.status), Headers(self._own_headers(own.headers, own.body)))
         if self._is_head:
             self._write_own(own.status, head.headers.items, b"")
             await self._client.drain()
         else:
-            await self._send(head, _one_piece(own.body), passage)
+            await self._send(head, chained(own.body), passage)
 
     async def tell(self, status: int, message: str) -> None:
         """An error of the hop's own, if an answer can still be given."""
@@ -72,26 +74,28 @@ class Answering:
                 raise ClosedError
             if not self._speaks_1_0:
                 self._client.write(self._client.encode(_as_1_1(event)))
+                await self._client.drain()
 
     async def _pass_unchanged(self, upstream: Peer, answer: h11.Response) -> None:
         """The answer as it came, all that is here in one write."""
         client = self._client
         out = [self._head_bytes(answer)]
-        while True:
-            event = upstream.poll()
-            if event is h11.NEED_DATA:
+        is_over = False
+        while not is_over:
+            try:
+                while not is_over and (event := upstream.poll()) is not h11.NEED_DATA:
+                    if isinstance(event, h11.EndOfMessage):
+                        is_over = True
+                        out.append(self._end_bytes(list(event.headers.raw_items())))
+                    else:
+                        assert isinstance(event, h11.Data)
+                        out.append(client.encode(event))
+            finally:  # also what came before the upstream broke off
                 client.write(b"".join(out))
                 out.clear()
-                await client.drain()
+            await client.drain()
+            if not is_over:
                 await upstream.wait()
-                continue
-            if not isinstance(event, h11.Data):
-                assert isinstance(event, h11.EndOfMessage)
-                out.append(self._end_bytes(list(event.headers.raw_items())))
-                break
-            out.append(client.encode(event))
-        client.write(b"".join(out))
-        await client.drain()
 
     async def _pieces(self, upstream: Peer) -> AsyncIterator[bytes]:
         """The body of the answer as it comes."""
@@ -175,8 +179,3 @@ def _as_1_1(
 def _spelled(answer: h11.Response) -> bytes:
     fields = [b"%s: %s\r\n" % item for item in answer.headers.raw_items()]
     return b"HTTP/1.1 %d %s\r\n%s\r\n" % (answer.status_code, answer.reason, b"".join(fields))
-
-
-async def _one_piece(body: bytes) -> AsyncIterator[bytes]:
-    if body:
-        yield body

@@ -104,9 +104,9 @@ class Conversation:
         try:
             await self._answer(request, head, struck.passage if struck else None, answering)
         finally:
-            await self._end_upload()
             if struck is not None:
                 self._record(struck, answering.status)
+            await self._end_upload()
         self._client.on_gone = None
         return self._next_cycle()
 

@@ -12,7 +12,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import Protocol
+
+import h11
 
 from chaos.proxy.http.passage import (
     MAX_WHOLE_BYTES,
@@ -76,8 +79,10 @@ class Exchange:
         if note and note not in touch.notes:
             touch.notes.append(note)
 
-    async def pause(self, delay_s: float | None) -> None:
-        """Wait so long, or for ever; less when the fault is removed or the client gives up."""
+    async def pause(self, delay_s: float | None) -> float:
+        """Wait so long, or for ever; less when the fault is removed or the client gives up; how long."""
+        if self.is_off:
+            return 0.0
         loop = asyncio.get_running_loop()
         start_s = loop.time()
         touch = self._touched()
@@ -87,18 +92,20 @@ class Exchange:
         except TimeoutError:
             pass
         finally:
-            touch.delay_s += loop.time() - start_s
+            paused_s = loop.time() - start_s
+            touch.delay_s += paused_s
             touch.last_s = self._passage.now_s()
+        return paused_s
 
     def answer(self, status: int, headers: tuple[Header, ...], body: bytes, note: str) -> None:
         """Answer without asking the upstream; the first fault that does so is heard."""
         if self._passage.own_answer is None:
-            self._passage.own_answer = OwnAnswer(status, headers, body)
-            self.strike(note, size=len(body))
+            goes_out = partial(self.strike, note, size=len(body))
+            self._passage.own_answer = OwnAnswer(status, headers, body, goes_out)
 
     def change_request(self, change: RequestChange) -> None:
         """Give the request another body; `change` gets it whole."""
-        self._passage.request_changes.append(change)
+        self._passage.request_changes.append(lambda body: None if self.is_off else change(body))
 
     def change_body(self, change: BodyChange) -> None:
         """Pass the answer's body through `change`, which keeps its length."""
@@ -112,7 +119,7 @@ class Exchange:
         """Pass the events of a stream through `change`; what is no `text/event-stream` is left alone."""
 
         async def split(head: AnswerHead, body: Body) -> Body:
-            if head.headers.media_type != b"text/event-stream" or head.headers.is_encoded:
+            if self.is_off or head.headers.media_type != b"text/event-stream" or head.headers.is_encoded:
                 return body
             head.headers.remove(b"content-length")  # it may become longer or shorter: it goes out in chunks
             return change(head, events_of(body))
@@ -124,15 +131,14 @@ class Exchange:
         """Give an answer that is JSON another body; `change` gets it whole, and None leaves it."""
 
         async def gather(head: AnswerHead, body: Body) -> Body:
-            if not _is_json(head.headers.media_type) or head.headers.is_encoded:
+            if self.is_off or not _is_json(head.headers.media_type) or head.headers.is_encoded:
                 return body
-            pieces, is_whole = await take_whole(body)
-            whole = b"".join(pieces)
-            changed = change(head, whole) if is_whole and whole else None
+            taken, is_whole = await take_whole(body, lambda: self.is_off)
+            changed = change(head, taken) if is_whole and taken else None
             if changed is None:
-                return _chained(pieces, body)
+                return chained(taken, body)
             head.headers.set_length(len(changed))
-            return _chained([changed], None)
+            return chained(changed)
 
         self._passage.reads_answer = True
         self._passage.answer_changes.append(gather)
@@ -148,30 +154,35 @@ class Exchange:
 
 
 async def events_of(body: Body) -> AsyncIterator[SseEvent]:
-    """The events of a stream; the last may be unfinished."""
+    """The events of a stream; the last may be unfinished, also where the stream breaks off."""
     splitter = SseSplitter()
-    async for piece in body:
-        for raw in splitter.feed(piece):
-            yield SseEvent(raw)
+    broke_off: Exception | None = None
+    try:
+        async for piece in body:
+            for raw in splitter.feed(piece):
+                yield SseEvent(raw)
+    except (ConnectionError, h11.RemoteProtocolError) as error:
+        broke_off = error
     if rest := splitter.rest():
         yield SseEvent(rest)
+    if broke_off is not None:
+        raise broke_off
 
 
-async def take_whole(body: Body) -> tuple[list[bytes], bool]:
-    """The pieces of a body, and whether they are all of it; it stops at `MAX_WHOLE_BYTES`."""
-    pieces: list[bytes] = []
-    size = 0
+async def take_whole(body: Body, enough: Callable[[], bool] = lambda: False) -> tuple[bytes, bool]:
+    """What comes of a body, and whether it is all; it stops at `MAX_WHOLE_BYTES`, or when it is `enough`."""
+    taken = bytearray()
     async for piece in body:
-        pieces.append(piece)
-        size += len(piece)
-        if size > MAX_WHOLE_BYTES:
-            return pieces, False
-    return pieces, True
+        taken += piece
+        if len(taken) > MAX_WHOLE_BYTES or enough():
+            return bytes(taken), False
+    return bytes(taken), not enough()
 
 
-async def _chained(pieces: list[bytes], rest: Body | None) -> AsyncIterator[bytes]:
-    for piece in pieces:
-        yield piece
+async def chained(first: bytes, rest: Body | None = None) -> AsyncIterator[bytes]:
+    """A body that begins with `first`."""
+    if first:
+        yield first
     if rest is not None:
         async for piece in rest:
             yield piece

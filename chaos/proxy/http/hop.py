@@ -11,6 +11,7 @@ import asyncio
 import random
 import socket
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import h11
@@ -71,9 +72,14 @@ class Hop:
             )
             task = loop.create_task(Conversation(client, place).run())
             self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(partial(self._over, client))
 
         return connect
+
+    def _over(self, client: Peer, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if task.cancelled():  # it was stopped before it began, and could not close the client itself
+            client.abort()
 
     @property
     def open(self) -> int:

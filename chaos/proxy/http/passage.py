@@ -68,8 +68,10 @@ class RequestHead:
 
     @property
     def path(self) -> str:
-        """The target without its query."""
-        return self.target.partition("?")[0]
+        """The target without its query, and without scheme and host where a client sends those."""
+        path = self.target.partition("?")[0]
+        scheme, is_absolute, rest = path.partition("://")
+        return "/" + rest.partition("/")[2] if is_absolute and "/" not in scheme else path
 
     @property
     def trace_id(self) -> str | None:
@@ -100,6 +102,8 @@ class OwnAnswer:
     status: int
     headers: tuple[Header, ...]
     body: bytes
+    goes_out: Callable[[], None]
+    """Called when the client is sent it: until then the request may still be refused, or its client leave."""
 
 
 class CutError(Exception):

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 import h11
 
 from chaos.proxy.http.exchange import take_whole
-from chaos.proxy.http.passage import MAX_WHOLE_BYTES, Passage, RequestHead
+from chaos.proxy.http.passage import MAX_WHOLE_BYTES, Headers, Passage, RequestHead
 from chaos.proxy.http.peer import Peer
 
 
@@ -35,9 +35,12 @@ class Upload:
 
     async def begin(self, request: h11.Request, head: RequestHead, passage: Passage | None) -> None:
         """Send the head and what has come of the body; the rest follows by itself. Raises BadRequestError."""
+        offers_http_2 = any(name == b"upgrade" for name, _ in request.headers)  # others are refused
+        if offers_http_2:
+            _stay_with_http_1(head.headers)
         if passage is not None:
             first = await self._changed(head, passage)
-        elif request.http_version == b"1.1":
+        elif request.http_version == b"1.1" and not offers_http_2:
             first = self._upstream.encode(request)
         else:
             first = self._upstream.encode(self._rebuilt(head))
@@ -60,19 +63,19 @@ class Upload:
         client, upstream = self._client, self._upstream
         if passage.reads_answer:
             head.headers.set(b"accept-encoding", b"identity")
-        body: bytes | None = None
-        pieces: list[bytes] = []
+        taken = b""
         if passage.request_changes:
             if client.http.they_are_waiting_for_100_continue:
                 client.write(client.encode(h11.InformationalResponse(status_code=100, headers=[])))
             head.headers.remove(b"expect")
-            pieces, is_whole = await take_whole(body_of(client))
-            body = passage.change_request(b"".join(pieces)) if is_whole else None
-        if body is not None:
-            head.headers.set_length(len(body))
-            pieces = [body]
+            taken, is_whole = await take_whole(body_of(client))
+            changed = passage.change_request(taken) if is_whole else None
+            if changed is not None:
+                head.headers.set_length(len(changed))
+                taken = changed
         out = [upstream.encode(self._rebuilt(head))]
-        out.extend(upstream.encode(h11.Data(data=piece)) for piece in pieces)
+        if taken:
+            out.append(upstream.encode(h11.Data(data=taken)))
         if passage.request_changes and client.http.their_state is not h11.SEND_BODY:
             out.append(upstream.encode(h11.EndOfMessage()))
         return b"".join(out)
@@ -130,14 +133,25 @@ async def drop_body(client: Peer) -> None:
 
 
 def refuse_other_protocols(request: h11.Request) -> None:
-    """No CONNECT and no Upgrade. Raises BadRequestError."""
+    """No CONNECT, and no Upgrade but the offer of HTTP/2, which may be ignored. Raises BadRequestError."""
     advice = "send plain HTTP/1.1 requests, or make the proxy without http"
     if request.method == b"CONNECT":
         raise BadRequestError(501, f"CONNECT is not supported; {advice}")
     for name, value in request.headers:
-        if name == b"upgrade":
+        if name == b"upgrade" and value.strip().lower() != b"h2c":
             protocol = value.decode("latin-1")
             raise BadRequestError(501, f"Upgrade: {protocol} is not supported; {advice}")
+
+
+def _stay_with_http_1(headers: Headers) -> None:
+    """Leave out the offer of HTTP/2, as some clients make it with each first request (curl, Java's)."""
+    named = (headers.get(b"connection") or b"").split(b",")
+    kept = [
+        name.strip() for name in named if name.strip().lower() not in (b"upgrade", b"http2-settings", b"")
+    ]
+    headers.remove(b"upgrade", b"http2-settings", b"connection")
+    if kept:
+        headers.set(b"connection", b", ".join(kept))
 
 
 def _bad_body(error: h11.RemoteProtocolError) -> BadRequestError:

@@ -6,13 +6,13 @@ a whole one.
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator
 from typing import Any
 
 from chaos.proxy.http.exchange import Exchange
 from chaos.proxy.http.faults.fault import Parameter
 from chaos.proxy.http.faults.stream import AFTER_TOKENS, AfterTokens, EndAnswer
+from chaos.proxy.http.json_body import written
 from chaos.proxy.http.sse import SseEvent
 
 _DONE = b"data: [DONE]\n\n"
@@ -38,5 +38,4 @@ def _finish(last: SseEvent | None, reason: str) -> bytes:
     value = (last.json() if last is not None else None) or {"object": "chat.completion.chunk"}
     empty: dict[str, Any] = {"text": ""} if value.get("object") == "text_completion" else {"delta": {}}
     choice = {"index": 0, **empty, "finish_reason": reason}
-    event = json.dumps({**value, "choices": [choice]}, separators=(",", ":"), ensure_ascii=False)
-    return f"data: {event}\n\n".encode()
+    return b"data: %s\n\n" % written({**value, "choices": [choice]})

@@ -7,6 +7,7 @@ import math
 
 from chaos.proxy.http.exchange import Exchange
 from chaos.proxy.http.faults.fault import MAX_DELAY_S, MAX_TEXT, HttpFault, Parameter
+from chaos.proxy.http.json_body import is_json
 from chaos.proxy.http.passage import Header
 
 
@@ -30,16 +31,9 @@ class HttpError(HttpFault):
             message = f"injected by the fault proxy: HTTP {status}"
             text = json.dumps({"error": {"message": message, "type": "injected_fault", "code": status}})
         body = text.encode()
-        headers: list[Header] = [(b"content-type", _media_type(text))]
+        media_type = b"application/json" if is_json(text) else b"text/plain; charset=utf-8"
+        headers: list[Header] = [(b"content-type", media_type)]
         retry_after_s = self.attributes["retry_after_s"]
         if retry_after_s is not None:
             headers.append((b"retry-after", str(math.ceil(retry_after_s)).encode()))
         exchange.answer(status, tuple(headers), body, f"HTTP {status}")
-
-
-def _media_type(text: str) -> bytes:
-    try:
-        json.loads(text)
-    except ValueError:
-        return b"text/plain; charset=utf-8"
-    return b"application/json"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import random
 
 from chaos.proxy.http.exchange import Exchange
 from chaos.proxy.http.faults.fault import HttpFault, Parameter
+from chaos.proxy.http.json_body import is_json
 from chaos.proxy.http.passage import AnswerHead
 
 _NOISE = b'{}[]",:'
@@ -33,7 +33,7 @@ class MalformedJson(HttpFault):
 
 def _cut(body: bytes) -> bytes:
     half = body[: len(body) // 2]
-    return b"{" if _parses(half) else half
+    return b"{" if is_json(half) else half
 
 
 def _garbled(body: bytes, rng: random.Random) -> bytes:
@@ -41,12 +41,4 @@ def _garbled(body: bytes, rng: random.Random) -> bytes:
     size = min(_NOISE_BYTES, len(body) - start)
     noise = bytes(rng.choice(_NOISE) for _ in range(size))
     garbled = body[:start] + noise + body[start + size :]
-    return b"}" * len(body) if _parses(garbled) else garbled
-
-
-def _parses(body: bytes) -> bool:
-    try:
-        json.loads(body)
-    except (ValueError, RecursionError):
-        return False
-    return True
+    return b"}" * len(body) if is_json(garbled) else garbled

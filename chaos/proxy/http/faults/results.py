@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from chaos.proxy.http.faults.fault import Parameter
+from chaos.proxy.http.json_body import written
 
 RESULTS_KEY = Parameter("key", str, "results", most=200)
 """The member that holds the results; a dot goes one object down."""
@@ -42,4 +43,4 @@ def change_lists(body: bytes, key: str, change: Callable[[Items], Items | None])
     if changed is None:
         return None
     place[last] = changed
-    return json.dumps(whole, separators=(",", ":"), ensure_ascii=False).encode()
+    return written(whole)

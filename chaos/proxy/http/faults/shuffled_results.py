@@ -25,10 +25,11 @@ class ShuffledResults(HttpFault):
 
             def other_order(items: Items) -> Items | None:
                 nonlocal moved
-                if len(items) < 2:
+                shuffled = _shuffled(items, exchange.rng) if len(items) > 1 else items
+                if shuffled == items:
                     return None
                 moved += len(items)
-                return _shuffled(items, exchange.rng)
+                return shuffled
 
             changed = change_lists(body, self.attributes["key"], other_order)
             if changed is not None:

@@ -14,6 +14,8 @@ from chaos.proxy.http.faults.fault import MAX_DELAY_S, HttpFault, Parameter
 from chaos.proxy.http.passage import AnswerHead, Body
 
 _SLICES_A_SECOND = 20
+_LEAST_PAUSE_S = 0.001
+"""A timer fires up to that much late; what is left of one pause is taken from the next."""
 _MAX_BYTES_PER_S = 1e9
 
 
@@ -37,17 +39,21 @@ class SlowBody(HttpFault):
 
     async def _slowed(self, exchange: Exchange, _: AnswerHead, body: Body) -> AsyncIterator[bytes]:
         delay_s, rate = self.attributes["delay_s"], self.attributes["bytes_per_s"]
-        step = None if rate is None else max(1, int(rate / _SLICES_A_SECOND))
+        owed_s = 0.0
         async for piece in body:
-            if delay_s:
+            if delay_s and not exchange.is_off:
                 await exchange.pause(delay_s)
-                delay_s = 0.0
-            if not exchange.is_off:
-                exchange.strike(size=len(piece))
+                if rate is None:
+                    exchange.strike(size=len(piece))
+            delay_s = 0.0
             at = 0
-            while step is not None and rate is not None and at < len(piece) and not exchange.is_off:
-                part = piece[at : at + step]
-                await exchange.pause(len(part) / rate)
+            while rate is not None and at < len(piece) and not exchange.is_off:
+                part = piece[at : at + max(1, int(rate / _SLICES_A_SECOND))]
+                owed_s += len(part) / rate
+                if owed_s >= _LEAST_PAUSE_S:
+                    owed_s -= await exchange.pause(owed_s)
+                if exchange.has_struck:
+                    exchange.strike(size=len(part))
                 yield part
                 at += len(part)
             if at < len(piece):

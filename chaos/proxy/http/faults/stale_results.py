@@ -19,6 +19,8 @@ from chaos.proxy.http.passage import AnswerHead
 _MAX_BEHIND = 100
 _ROOM_BYTES = 16 * 1024 * 1024
 """Of all answers kept; beyond it, the path that was quiet for longest is forgotten."""
+_COST_BYTES = 2048
+"""What keeping an answer takes besides its body: many paths with short answers have a bound, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,10 @@ class _Kept:
     status: int
     reason: bytes
     body: bytes
+
+    @property
+    def size(self) -> int:
+        return len(self.body) + _COST_BYTES
 
 
 class StaleResults(HttpFault):
@@ -57,6 +63,8 @@ class StaleResults(HttpFault):
             if head.status >= 300 or len(kept) <= behind:  # the last one kept is this answer
                 return None
             old = kept[-1 - behind]
+            if (old.status, old.body) == (head.status, body):
+                return None  # nothing has changed since
             head.status, head.reason = old.status, old.reason
             exchange.strike(f"the answer of {behind} before", size=len(body))
             return old.body
@@ -67,9 +75,9 @@ class StaleResults(HttpFault):
         kept = self._kept.setdefault(key, deque())
         self._kept.move_to_end(key)
         kept.append(answer)
-        self._kept_bytes += len(answer.body)
+        self._kept_bytes += answer.size
         if len(kept) > self.attributes["behind"] + 1:
-            self._kept_bytes -= len(kept.popleft().body)
+            self._kept_bytes -= kept.popleft().size
         while self._kept_bytes > _ROOM_BYTES and self._kept:
             _, forgotten = self._kept.popitem(last=False)
-            self._kept_bytes -= sum(len(each.body) for each in forgotten)
+            self._kept_bytes -= sum(each.size for each in forgotten)

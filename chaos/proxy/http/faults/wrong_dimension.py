@@ -10,6 +10,7 @@ from typing import Any
 
 from chaos.proxy.http.exchange import Exchange
 from chaos.proxy.http.faults.fault import HttpFault, Parameter
+from chaos.proxy.http.json_body import written
 
 
 class WrongDimension(HttpFault):
@@ -30,7 +31,7 @@ class WrongDimension(HttpFault):
             halved = _halved(vectors)
             if halved is None:
                 return None
-            changed = json.dumps({**asked, key: halved}, separators=(",", ":"), ensure_ascii=False).encode()
+            changed = written({**asked, key: halved})
             size = len(vectors if _is_vector(vectors) else vectors[0])
             note = f"vectors of {size} numbers cut to {size // 2}"
             exchange.strike(note, size=max(0, len(body) - len(changed)))

@@ -128,6 +128,7 @@ class Faulted:
         headers.append((b"Content-Encoding", encoding.encode()))
         answer = AnswerHead(status, b"OK", Headers(headers))
         if own is not None:
+            own.goes_out()
             answer = AnswerHead(own.status, b"", Headers(list(own.headers)))
         passing: Any = body()
         try:

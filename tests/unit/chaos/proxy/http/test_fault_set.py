@@ -18,6 +18,8 @@ def strikes(faults: HttpFaults, method: str = "GET", path: str = "/a", *, ends: 
     """Whether the next such request is answered by a fault."""
     struck = faults.begin(RequestHead(method, path, Headers([])))
     if struck is not None and ends:
+        if struck.passage.own_answer is not None:
+            struck.passage.own_answer.goes_out()
         struck.end()
     return struck is not None and struck.passage.own_answer is not None
 

@@ -16,7 +16,7 @@ from chaos.proxy.http import faults as faults_package
 from chaos.proxy.http.faults import BadFaultError, http_fault_kinds
 from chaos.proxy.http.faults.malformed_json import MalformedJson, _cut, _garbled
 from chaos.proxy.http.faults.shuffled_results import _shuffled
-from chaos.proxy.http.passage import CutError
+from chaos.proxy.http.passage import CutError, Headers, RequestHead
 
 SSE = "text/event-stream; charset=utf-8"
 DONE = b"data: [DONE]\n\n"
@@ -156,7 +156,9 @@ def test_slow_body_delays_the_body(run: Any, faulted: Any) -> None:
     faulted.add("slow_body", delay_s=3.0)
     told = run(faulted.ask([1.0, b"a", 1.0, b"b"]))
     assert told.pieces == [(4.0, b"a"), (5.0, b"b")]
-    assert (told.strikes[0].delay_s, told.strikes[0].bytes) == (pytest.approx(3.0), 2)
+    strike = told.strikes[0]
+    assert (strike.delay_s, strike.bytes) == (pytest.approx(3.0), 1)  # the second was not held
+    assert strike.last_s - strike.first_s == pytest.approx(3.0)
     assert run(faulted.ask([])).strikes == []
 
 
@@ -168,6 +170,21 @@ def test_slow_body_limits_the_rate(run: Any, faulted: Any) -> None:
     assert told.body == body
     assert told.pieces[-1][0] == pytest.approx(10.0)
     assert all(at_s * 100 >= (number + 1) * 5 - 0.1 for number, (at_s, _) in enumerate(told.pieces))
+
+
+def test_slow_body_that_is_too_fast_to_be_felt_is_no_hit(run: Any, faulted: Any) -> None:
+    """Fewer bytes than pass in a millisecond were not slowed, and no record says so."""
+    faulted.add("slow_body", bytes_per_s=1e9)
+    told = run(faulted.ask([b"x" * 1000]))
+    assert (told.pieces, told.strikes) == ([(0.0, b"x" * 1000)], [])
+
+
+def test_slow_body_keeps_its_rate_in_small_pieces(run: Any, faulted: Any) -> None:
+    """A body in pieces too small for a timer takes as long as one in large ones."""
+    faulted.add("slow_body", bytes_per_s=10_000.0)
+    told = run(faulted.ask([b"x"] * 5000))
+    assert told.pieces[-1][0] == pytest.approx(0.5, abs=0.002)
+    assert told.strikes[0].bytes == pytest.approx(5000, abs=10)
 
 
 def test_removing_a_fault_lets_go_what_it_holds(run: Any, faulted: Any) -> None:
@@ -192,6 +209,96 @@ def test_removing_a_fault_lets_go_what_it_holds(run: Any, faulted: Any) -> None:
     pinged = run(both("stall", STREAM, SSE, after_tokens=3, ping_s=2.0))
     assert [event for event in pinged.events if event != b": ping\n\n"] == STREAM
     assert len(pinged.events) == len(STREAM) + 2
+
+
+@pytest.mark.parametrize(
+    ("type_", "content_type", "attributes"),
+    [
+        ("slow_body", "text/plain", {"delay_s": 9.0}),
+        ("slow_body", "text/plain", {"bytes_per_s": 10.0}),
+        *(
+            (type_, "application/json", {})
+            for type_ in ("malformed_json", "empty_results", "shuffled_results")
+        ),
+        *((type_, SSE, {"after_tokens": 0}) for type_ in ("stall", "cut", "truncate", "malformed_chunk")),
+        ("done_after_abort", SSE, {"after_tokens": 0}),
+        ("slow_first_token", SSE, {"delay_s": 9.0}),
+        ("slow_tokens", SSE, {"delay_s": 9.0}),
+    ],
+)
+def test_a_fault_that_is_gone_does_nothing_more(
+    run: Any, faulted: Any, type_: str, content_type: str, attributes: dict[str, Any]
+) -> None:
+    """An answer that begins after the removal passes as it is, and is neither recorded nor counted."""
+    pieces = STREAM if content_type == SSE else [SEARCH[:10], SEARCH[10:]]
+    faulted.add(type_, **attributes)
+    (armed,) = faulted.faults.armed
+
+    async def removed_while_the_upstream_thinks() -> Any:
+        asking = asyncio.create_task(faulted.ask([2.0, *pieces], content_type=content_type))
+        await asyncio.sleep(1.0)
+        faulted.faults.clear()
+        return await asking
+
+    told = run(removed_while_the_upstream_thinks())
+    assert (told.body, told.strikes, armed.hits) == (b"".join(pieces), [], 0)
+    assert told.pieces[-1][0] == 2.0
+
+
+def test_a_request_whose_fault_is_gone_keeps_its_body(faulted: Any) -> None:
+    """`wrong_dimension` that is removed while the body is still coming leaves it alone."""
+    faulted.add("wrong_dimension")
+    struck = faulted.faults.begin(RequestHead("POST", "/", Headers([])))
+    faulted.faults.clear()
+    assert struck.passage.change_request(b'{"vectors":[[1,2]]}') is None
+    assert struck.passage.strikes() == []
+
+
+def test_an_answer_that_is_gathered_goes_on_when_its_fault_is_gone(run: Any, faulted: Any) -> None:
+    """Slow JSON is held until it is whole; a removal lets go what has come, with the next piece."""
+    faulted.add("empty_results")
+
+    async def removed_in_the_middle() -> Any:
+        asking = asyncio.create_task(faulted.ask([SEARCH[:10], 2.0, SEARCH[10:20], 2.0, SEARCH[20:]]))
+        await asyncio.sleep(1.0)
+        faulted.faults.clear()
+        return await asking
+
+    told = run(removed_in_the_middle())
+    assert told.pieces == [(2.0, SEARCH[:20]), (4.0, SEARCH[20:])]
+    assert told.strikes == []
+
+
+HALF_A_LETTER = b'{"results":[[{"id":"\\ud83d"},{"id":"\xc3\xa9"}]]}'
+
+
+@pytest.mark.parametrize(
+    ("type_", "ids"), [("shuffled_results", {"\ud83d", "\xe9"}), ("empty_results", set())]
+)
+def test_half_a_letter_is_no_harm(run: Any, faulted: Any, type_: str, ids: set[str]) -> None:
+    """JSON may hold half a surrogate pair, as a text cut in the middle of an emoji does; it stays."""
+    faulted.add(type_)
+    told = run(faulted.ask([HALF_A_LETTER]))
+    assert {each["id"] for each in json.loads(told.body)["results"][0]} == ids
+    assert len(told.strikes) == 1
+
+
+def test_half_a_letter_in_requests_and_streams(run: Any, faulted: Any) -> None:
+    """The same for a request's body, and for the last event before an early end."""
+    faulted.add("wrong_dimension")
+    told = run(faulted.ask([], request=b'{"vectors":[[1,2]],"text":"\\ud83d"}'))
+    assert json.loads(told.request_body) == {"vectors": [[1]], "text": "\ud83d"}
+    faulted.faults.clear()
+    faulted.add("done_after_abort", after_tokens=1)
+    told = run(faulted.ask([token("\\ud83d"), *STREAM], content_type=SSE))
+    assert told.error is None and told.events[-1] == DONE
+
+
+def test_a_body_that_is_nested_too_deep_is_text(run: Any, faulted: Any) -> None:
+    """An error's body that cannot be read as JSON is sent all the same."""
+    faulted.add("http_error", body="[" * 60_000)
+    told = run(faulted.ask([]))
+    assert (told.status, told.headers.media_type) == (503, b"text/plain")
 
 
 @given(
@@ -311,6 +418,34 @@ def test_stale_results_count_only_what_they_made_stale(run: Any, faulted: Any) -
     """The answers that have to pass first use up no count; answers that are spared are kept all the same."""
     faulted.add("stale_results", count=1)
     assert [run(faulted.ask([body])).body for body in (b"1", b"2", b"3")] == [b"1", b"1", b"3"]
+
+
+def test_the_same_answer_again_is_not_stale(run: Any, faulted: Any) -> None:
+    """Where nothing has changed in between, the client gets what it would have got: no strike."""
+    faulted.add("stale_results", count=1)
+    told = [run(faulted.ask([body])) for body in (b"1", b"1", b"2")]
+    assert [(each.body, len(each.strikes)) for each in told] == [(b"1", 0), (b"1", 0), (b"1", 1)]
+
+
+def test_results_that_are_all_alike_are_not_shuffled(run: Any, faulted: Any) -> None:
+    """Another order of the same things is the same list: no strike, and the bytes stay."""
+    faulted.add("shuffled_results")
+    body = b'{"results": [{"id": 1, "score": 0.5}, {"id": 1, "score": 0.4}]}'
+    told = run(faulted.ask([body]))
+    assert (told.body, told.strikes) == (body, [])
+
+
+def test_stale_results_forget_short_answers_too(run: Any, faulted: Any) -> None:
+    """Many paths with answers of a byte have a bound as well: what keeping one takes is counted."""
+    faulted.add("stale_results")
+    (armed,) = faulted.faults.armed
+
+    async def ask_many() -> None:
+        for number in range(10_000):
+            await faulted.ask([b"1"], path=f"/{number}")
+
+    run(ask_many())
+    assert len(armed.fault._kept) < 9_000
 
 
 def test_stale_results_forget(run: Any, faulted: Any) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import socket
 import struct
 from asyncio import StreamReader, StreamWriter
@@ -11,30 +10,7 @@ from typing import Any
 
 import pytest
 
-GET = b"GET /x?q=1 HTTP/1.1\r\nHost: h\r\n\r\n"
-OK = b"HTTP/1.1 200 Fine\r\nX-Spelling: Kept\r\ncontent-length: 2\r\n\r\nhi"
-
-
-async def head_of(reader: StreamReader) -> bytes:
-    return await reader.readuntil(b"\r\n\r\n")
-
-
-def answers(*said: bytes, seen: list[bytes] | None = None) -> Any:
-    """An upstream that gives these answers, one for each request without a body, and then waits."""
-
-    async def serve(reader: StreamReader, writer: StreamWriter) -> None:
-        for answer in said:
-            head = await head_of(reader)
-            if seen is not None:
-                seen.append(head)
-            writer.write(answer)
-        await reader.read()
-
-    return serve
-
-
-def body_of(answer: bytes) -> dict[str, Any]:
-    return dict(json.loads(answer.partition(b"\r\n\r\n")[2]))
+from tests.unit.chaos.proxy.http.raw_http import GET, OK, answers, body_of, head_of
 
 
 def test_what_no_fault_touches_passes_as_it_came(with_bench: Any) -> None:
@@ -430,163 +406,94 @@ def test_a_stopped_hop_drops_its_requests(with_bench: Any) -> None:
     with_bench(work)
 
 
-def test_a_record_says_what_was_done_to_which_request(with_bench: Any) -> None:
-    """A struck request is one record, with its place, status and trace; a spared one is none."""
+@pytest.mark.parametrize("chunked", [False, True])
+def test_what_came_before_a_broken_answer_arrives(with_bench: Any, chunked: bool) -> None:
+    """A client that reads late still gets all that the upstream sent before it closed in mid-answer."""
+
+    size = 600_000  # more than the hop passes on at once
+
+    async def serve(reader: StreamReader, writer: StreamWriter) -> None:
+        await head_of(reader)
+        framing = b"transfer-encoding: chunked" if chunked else b"content-length: 1000000"
+        writer.write(b"HTTP/1.1 200 OK\r\n" + framing + b"\r\n\r\n")
+        writer.write((b"%x\r\n" % (2 * size) if chunked else b"") + b"x" * size)
 
     async def work(bench: Any) -> None:
-        bench.fault("http_error", status=429, retry_after_s=1.5, path="/v1/*")
+        client = await bench.client(await bench.upstream(serve))
+        client.transport.pause_reading()
+        client.send(GET)
+        await asyncio.sleep(1)
+        client.transport.resume_reading()
+        assert (await client.rest()).count(b"x") == size
+
+    with_bench(work)
+
+
+def test_what_came_before_nonsense_arrives(with_bench: Any) -> None:
+    """Of an answer with a broken chunk, head and good chunks are passed on; then the client is cut off."""
+
+    async def work(bench: Any) -> None:
+        head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+        client = await bench.client(await bench.upstream(answers(head + b"2\r\nab\r\nnonsense\r\n")))
+        client.send(GET)
+        assert await client.rest() == head + b"2\r\nab\r\n"
+
+    with_bench(work)
+
+
+def test_endless_provisional_answers_are_held_back(with_bench: Any) -> None:
+    """Who says 103 for ever to a client that does not read is slowed, as with a body."""
+
+    sent = 0
+
+    async def serve(reader: StreamReader, writer: StreamWriter) -> None:
+        nonlocal sent
+        await head_of(reader)
+        hint = b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n" * 1000
+        while True:
+            writer.write(hint)
+            sent += len(hint)
+            await writer.drain()
+
+    async def work(bench: Any) -> None:
+        client = await bench.client(await bench.upstream(serve))
+        client.transport.pause_reading()
+        client.send(GET)
+        before = -1
+        while sent != before and sent < 64 * 1024 * 1024:
+            before = sent
+            await asyncio.sleep(0.5)
+        assert 0 < sent < 32 * 1024 * 1024
+
+    with_bench(work)
+
+
+def test_an_offer_of_http_2_is_ignored(with_bench: Any) -> None:
+    """A client that would rather speak HTTP/2 gets HTTP/1.1; the upstream does not hear of the offer."""
+
+    async def work(bench: Any) -> None:
+        seen: list[bytes] = []
+        client = await bench.client(await bench.upstream(answers(OK, OK, seen=seen)))
+        offer = (
+            b"Connection: keep-alive, Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"
+        )
+        client.send(b"GET / HTTP/1.1\r\nHost: h\r\n" + offer + b"X-A: b\r\n\r\n")
+        assert await client.until(b"hi") == OK
+        client.send(GET)
+        await client.until(OK + OK)
+        kept = b"GET / HTTP/1.1\r\nHost: h\r\nX-A: b\r\nconnection: keep-alive\r\n\r\n"
+        assert seen == [kept, GET]
+
+    with_bench(work)
+
+
+def test_a_hop_that_stops_at_once_leaves_no_socket(with_bench: Any) -> None:
+    """A connection that was taken in the moment of the stop is closed as well."""
+
+    async def work(bench: Any) -> None:
         client = await bench.client(await bench.upstream(answers(OK)))
-        client.send(GET)
-        await client.until(b"hi")
-        trace = b"traceparent: 00-0123456789abcdef0123456789abcdef-0123456789abcdef-01\r\n"
-        client.send(b"GET /v1/a?b HTTP/1.1\r\nhost: h\r\n" + trace + b"\r\n")
-        assert b"retry-after: 2\r\n" in await client.until(b"}}")
-        (record,) = bench.evidence.after(0, 10).records
-        assert (record.proxy, record.connection, record.request) == ("p", 7, 2)
-        assert (record.method, record.path, record.status) == ("GET", "/v1/a", 429)
-        assert record.trace_id == "0123456789abcdef0123456789abcdef"
-        assert [(strike.name, strike.note) for strike in record.faults] == [("http_error", "HTTP 429")]
-
-    with_bench(work)
-
-
-def test_an_own_answer_waits_for_the_body_and_keeps_the_connection(with_bench: Any) -> None:
-    """A client that sends a body reads the error after it, and can ask again; the upstream is not asked."""
-
-    async def work(bench: Any) -> None:
-        bench.fault("http_error", status=500, body="no", count=1)
-        client = await bench.client(await bench.upstream(answers(OK)))
-        client.send(b"POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 4\r\n\r\nab")
-        await asyncio.sleep(0.1)
-        assert not client.data
-        client.send(b"cd")
-        await client.until(b"\r\n\r\nno")
-        assert bench.accepted == 0
-        client.send(GET)
-        await client.until(b"hi")
-
-    with_bench(work)
-
-
-def test_an_own_answer_does_not_ask_for_a_body_that_waits(with_bench: Any) -> None:
-    """Whoever waits for 100 Continue is told at once, and that the connection closes."""
-
-    async def work(bench: Any) -> None:
-        bench.fault("http_error", status=500)
-        client = await bench.client("127.0.0.1:1")
-        client.send(b"POST / HTTP/1.1\r\nhost: h\r\nexpect: 100-continue\r\ncontent-length: 4\r\n\r\n")
-        answer = await client.rest()
-        assert answer.startswith(b"HTTP/1.1 500 ") and b"connection: close" in answer.lower()
-
-    with_bench(work)
-
-
-def test_a_changed_request_is_framed_anew(with_bench: Any) -> None:
-    """The upstream gets the changed body with its own length, also from a chunked request that waited."""
-
-    got: list[bytes] = []
-
-    async def serve(reader: StreamReader, writer: StreamWriter) -> None:
-        head = await head_of(reader)
-        got.append(head + await reader.readexactly(int(head.partition(b"ength: ")[2].split(b"\r")[0])))
-        writer.write(OK)
-        await reader.read()
-
-    async def work(bench: Any) -> None:
-        bench.fault("wrong_dimension")
-        client = await bench.client(await bench.upstream(serve))
-        client.send(
-            b"POST / HTTP/1.1\r\nhost: h\r\nexpect: 100-continue\r\ntransfer-encoding: chunked\r\n\r\n"
-        )
-        await client.until(b"100 \r\n\r\n")
-        body = b'{"vectors":[[1,2,3,4]],"k":5}'
-        client.send(b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body))
-        await client.until(b"hi")
-        head, _, body = got[0].partition(b"\r\n\r\n")
-        assert json.loads(body) == {"vectors": [[1, 2]], "k": 5}
-        assert b"chunked" not in head and b"expect" not in head
-
-    with_bench(work)
-
-
-def test_a_body_too_long_for_a_fault_passes_unchanged(with_bench: Any) -> None:
-    """Beyond 8 MiB, request and answer stream through as they are, and no fault claims to have struck."""
-
-    async def serve(reader: StreamReader, writer: StreamWriter) -> None:
-        await head_of(reader)
-        body = await reader.readexactly(size)
-        writer.write(
-            b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % size
-        )
-        writer.write(body)
-        await reader.read()
-
-    size = 9 * 1024 * 1024
-
-    async def work(bench: Any) -> None:
-        bench.fault("wrong_dimension")
-        bench.fault("malformed_json")
-        client = await bench.client(await bench.upstream(serve))
-        body = b"[" + b"1," * ((size - 2) // 2) + b"1]"[-(size % 2 + 1) :]
-        body = body.ljust(size, b" ")
-        client.send(b"POST / HTTP/1.1\r\nhost: h\r\ncontent-length: %d\r\n\r\n" % size + body)
-        while len(client.data) < size:
-            await asyncio.sleep(0.01)
-        assert bytes(client.data).partition(b"\r\n\r\n")[2] == body
-        assert bench.evidence.after(0, 10).records == ()
-
-    with_bench(work)
-
-
-def test_a_truncated_stream_frees_the_upstream_and_keeps_the_client(with_bench: Any) -> None:
-    """The body ends well, the upstream is let go at once, and the client's next request gets a new one."""
-
-    async def serve(reader: StreamReader, writer: StreamWriter) -> None:
-        await head_of(reader)
-        writer.write(
-            b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
-        )
-        event = b'data: {"choices":[{"delta":{"content":"a"}}]}\n\n'
-        for _ in range(3):
-            writer.write(b"%x\r\n%s\r\n" % (len(event), event))
-        assert await reader.read() == b""
-        gone.set()
-
-    gone = asyncio.Event()
-
-    async def work(bench: Any) -> None:
-        bench.fault("truncate", after_tokens=2)
-        client = await bench.client(await bench.upstream(serve))
-        client.send(GET)
-        data = await client.until(b"0\r\n\r\n")
-        assert data.count(b"content") == 3  # the header's and two tokens'
-        await gone.wait()
-        client.send(GET)
-        await client.until(data + data)
-        assert bench.accepted == 2
-
-    with_bench(work)
-
-
-@pytest.mark.parametrize("how", ["close", "reset"])
-def test_a_cut_stream_ends_without_its_end(with_bench: Any, how: str) -> None:
-    """After the tokens the connection is closed or reset; HTTP's end of the body does not come."""
-
-    async def serve(reader: StreamReader, writer: StreamWriter) -> None:
-        await head_of(reader)
-        writer.write(
-            b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
-        )
-        event = b'data: {"choices":[{"delta":{"content":"a"}}]}\n\n'
-        writer.write(b"%x\r\n%s\r\n" % (len(event) * 3, event * 3))
-        await reader.read()
-
-    async def work(bench: Any) -> None:
-        bench.fault("cut", after_tokens=2, how=how)
-        client = await bench.client(await bench.upstream(serve))
-        client.send(GET)
-        data = await client.rest()
-        assert data.count(b"choices") == 2 and not data.endswith(b"0\r\n\r\n")
-        assert client.was_reset is (how == "reset")
+        bench.hop.stop()  # before its task ran for the first time
+        async with asyncio.timeout(5):
+            assert await client.rest() == b""
 
     with_bench(work)

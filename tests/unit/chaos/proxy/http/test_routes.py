@@ -57,6 +57,8 @@ def test_a_fault_is_read_with_its_defaults() -> None:
         (b'{"type": "http_error", "count": 0}', "from 1 to 1000000"),
         (b'{"type": "http_error", "count": 1.0}', "from 1 to 1000000"),
         (b'{"type": "http_error", "lease": ""}', "the name of a lease"),
+        (b'{"type": "http_error", "name": "\\ud800"}', "half a surrogate pair"),
+        (b'{"type": "http_error", "attributes": {"body": "\\udfff"}}', "half a surrogate pair"),
     ],
 )
 def test_a_bad_fault_is_refused_with_what_is_allowed(body: bytes, said: str) -> None:
