@@ -17,6 +17,7 @@ _OPENING = {
 }
 _MOST = 12
 _NOTABLE = 1.5
+_FAILED_RATIO = 0.01
 
 
 def about(verdict: Verdict, plan: Plan) -> tuple[str, ...]:
@@ -79,25 +80,31 @@ def _shifts(verdict: Verdict, plan: Plan) -> list[str]:
         for segment in dict.fromkeys(name for name in (expected, JOURNEY) if name in verdict.segments):
             cells = verdict.segments[segment]
             usual = cells.get(baseline.name) if baseline else None
+            slows = "shift_s" in fault.expects
             moved = [(name, cells[name]) for name in phases if name in cells]
-            found += [text for name, cell in moved if usual and (text := _shift(segment, name, usual, cell))]
+            found += [
+                text for name, cell in moved if usual and (text := _shift(segment, name, usual, cell, slows))
+            ]
     return found
 
 
-def _shift(segment: str, phase: str, usual: SegmentPhase, cell: SegmentPhase) -> str | None:
+def _shift(segment: str, phase: str, usual: SegmentPhase, cell: SegmentPhase, slows: bool) -> str | None:
+    """That a segment moved; that it stayed is worth a word where its fault should have slowed it."""
     before, after = usual.lived_p95_s, cell.lived_p95_s
     if before is None or after is None or before <= 0:
         return None
+    failed = cell.error_ratio if segment != JOURNEY and (cell.error_ratio or 0.0) >= _FAILED_RATIO else None
+    share = format_ratio(round(failed, 3)) if failed else ""
     if 1 / _NOTABLE < after / before < _NOTABLE:
-        return f"{segment.capitalize()} p95 in {phase} stayed near its baseline ({format_duration(after)})."
+        if failed:
+            return f"{share} of {segment} spans failed in {phase}."
+        near = f"{segment.capitalize()} p95 in {phase} stayed near its baseline ({format_duration(after)})."
+        return near if slows else None
     verb = "rose" if after > before else "fell"
-    failed = (
-        f"; {format_ratio(round(cell.error_ratio, 3))} of them failed, cut off at that time"
-        if cell.error_ratio and cell.error_ratio >= 0.01 and segment != JOURNEY
-        else ""
-    )
     times = f"from {format_duration(before)} to {format_duration(after)}"
-    return f"{segment.capitalize()} p95 {verb} {times} in {phase}{failed}."
+    cut_off = ", cut off at that time" if slows else ""
+    told = f"; {share} of them failed{cut_off}" if failed else ""
+    return f"{segment.capitalize()} p95 {verb} {times} in {phase}{told}."
 
 
 def _breakers(verdict: Verdict) -> list[str]:

@@ -12,6 +12,8 @@ it out; when those say that it was not felt, no span can prove otherwise.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -105,12 +107,21 @@ def _observed(fault: PlannedFault) -> Bite:
         why = next((f": {seen['unknown']}" for seen in fault.observed if "unknown" in seen), "")
         told = f"nobody saw what it did, so nobody knows whether it bit{why}"
         return Bite(verdict="inconclusive", message=told)
-    facts = ", ".join(f"{name} {value}" for name, value in fault.observed[-1].items() if name != "bit")
+    seen = fault.observed[-1]
+    facts = ", ".join(
+        _fact(name, seen[name]) for name in seen if name != "bit" and not name.endswith("_at_s")
+    )
     if len(bits) > 1:
         facts = f"{sum(bits)} times of {len(bits)}; the last time {facts}"
     if sum(bits) >= BITTEN_RATIO * len(bits):
         return Bite(verdict="pass", message=f"it was seen where it acted: {facts}")
     return Bite(verdict="inconclusive", message=f"it was watched where it acted, and not felt: {facts}")
+
+
+def _fact(name: str, value: Any) -> str:
+    if name.endswith("_s") and isinstance(value, int | float):
+        name, value = name.removesuffix("_s"), format_duration(value)
+    return f"{name.replace('_', ' ')} {value}"
 
 
 def _hits(fault: PlannedFault) -> Bite:

@@ -36,6 +36,17 @@ def render(verdict: Verdict, report: str = "report.html") -> str:
     ]
     if troubles:
         blocks += ["### Evidence that is missing", "\n".join(troubles)]
+    if shown.faults:
+        rows = [
+            [
+                f"{_MARKS[one.bite.verdict]} {wording.bitten(one)}",
+                escape(one.name),
+                escape(wording.declared(one)),
+                escape(one.bite.message),
+            ]
+            for one in shown.faults
+        ]
+        blocks += ["### Faults", _table(["", "Fault", "What it was", "Seen"], rows)]
     if shown.objectives:
         blocks += ["### Objectives", _objectives(shown)]
     if shown.assertions:

@@ -41,6 +41,7 @@ def render(verdict: Verdict, console: Console, bundle: Path | None = None) -> No
         say(Text(f"· {sentence}"), 2)
     for title, content in (
         ("What the run did not prove", _gates(shown)),
+        ("Faults", _faults(shown)),
         ("Objectives", _objectives(shown)),
         ("Assertions", _assertions(shown)),
         ("p95 of each segment", _segments(shown)),
@@ -78,6 +79,13 @@ def _mark(verdict: Verdicts) -> Text:
 
 def _gates(verdict: Verdict) -> list[Table]:
     rows = [(gate.verdict, gate.name, gate.message) for gate in verdict.gates if gate.verdict != "pass"]
+    return [_list(rows)] if rows else []
+
+
+def _faults(verdict: Verdict) -> list[Table]:
+    rows = [
+        (one.bite.verdict, one.name, f"{wording.declared(one)}: {one.bite.message}") for one in verdict.faults
+    ]
     return [_list(rows)] if rows else []
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from rich.filesize import decimal
 
 from slo.units import format_duration, format_ratio
-from slo.verdict import Objective, SegmentPhase, Verdict, Verdicts
+from slo.verdict import Fault, Objective, Phase, SegmentPhase, Verdict, Verdicts
 
 NOTHING = "–"
 SEVERITY: dict[Verdicts, int] = {"error": 0, "inconclusive": 1, "fail": 2, "warn": 3, "pass": 4}
@@ -133,6 +133,22 @@ def error_ratio(cell: SegmentPhase) -> str:
     return value(cell.error_ratio, "ratio") if cell.errors else ""
 
 
+def bitten(fault: Fault) -> str:
+    """What a fault's badge says: that it bit, or what is wrong."""
+    return "bit" if fault.bite.verdict == "pass" else fault.bite.verdict
+
+
+def declared(fault: Fault) -> str:
+    """What a fault is and what it is done to: `latency on vector_db, jitter 200 ms, latency 2 s`."""
+    return ", ".join([f"{fault.kind} on {fault.on}", *facts(fault.parameters)])
+
+
+def when(fault: Fault, phases: Iterable[Phase]) -> str:
+    """When a fault was in: `in fault, 70.1 s to 110.2 s`."""
+    within = [phase.name for phase in phases if fault.name in phase.faults]
+    return f"in {' and '.join(within) or 'no phase'}, {at(fault.injected_s)} to {at(fault.removed_s)}"
+
+
 def recovery_time(value_s: float | None, censored: bool) -> str:
     """`12 s`, or `> 40 s` when the run ended before the signal came back."""
     if value_s is None:
@@ -148,6 +164,8 @@ def fact(key: str, content: Any) -> Fact:
         if key.endswith(suffix) and is_number:
             name, content = key.removesuffix(suffix), value(float(content), unit)
             break
+    if key == "probability" and is_number:
+        content = value(float(content), "ratio")
     if key.endswith("_bytes") and is_number:
         name, content = key.removesuffix("_bytes"), decimal(int(content))
     return Fact(name.replace("_", " "), plain(content))

@@ -228,3 +228,18 @@ def test_the_first_sentences_say_what_happened(healthy, judge):
     assert "Search p95 rose from" in text
     assert "The breaker vector_db opened 2 s after the fault." in text
     assert "of answers were degraded and said so" in text
+
+
+def test_what_failed_is_told_also_where_no_latency_moved(healthy, judge):
+    """Calls that fail at their usual pace are no calls that stayed as they were."""
+    planned = healthy.event("run.planned")["faults"]["slow"]
+    near = "Search p95 in fault stayed near its baseline"
+    for span in healthy.segment("search"):
+        span |= {"duration_s": 0.02, "failed": False}
+    assert near in " ".join(judge(healthy).sentences)
+
+    planned["expects"] = {"segment": "search"}
+    for span in healthy.segment("search"):
+        span["failed"] = 35 <= span["at_s"] < 65
+    sentences = " ".join(judge(healthy).sentences)
+    assert "100 % of search spans failed in fault." in sentences and near not in sentences

@@ -138,6 +138,11 @@ def test_a_call_of_what_stands_still_fails_or_is_held_until_the_end(healthy, jud
 @pytest.mark.parametrize(
     ("observed", "verdict", "words"),
     [
+        (
+            {"bit": True, "pid_after": 7, "ended_at_s": 1795375789.7, "away_s": 1.22},
+            "pass",
+            "acted: pid after 7, away 1.22 s",
+        ),
         ({"bit": True, "cores": 1.9}, "pass", "it was seen where it acted: cores 1.9"),
         (
             {"bit": False, "cores": 0.1},
@@ -195,6 +200,16 @@ def test_spans_do_not_outvote_whoever_took_the_fault_out(healthy, judge, bit, bi
     healthy.event("run.planned")["faults"]["slow"]["expects"] = {"segment": "search", "held": True}
     healthy.event("fault.removed")["observed"] = {"standing": int(bit), "bit": bit}
     assert gates(judge(healthy))["bite"].verdict == bitten
+
+
+def test_a_path_that_no_request_has_is_suspected(healthy, judge):
+    """A fault that met nothing most often has a glob that matches nothing; without a glob it is not told so."""
+    planned = healthy.event("run.planned")["faults"]["slow"]
+    planned |= {"expects": {"segment": "search", "hits": True}, "parameters": {"path": "/v1/search"}}
+    healthy.event("fault.removed")["observed"] = {"hits": 0}
+    assert gates(judge(healthy))["bite"].message.endswith("does any request have its path /v1/search?")
+    planned["parameters"] = {}
+    assert gates(judge(healthy))["bite"].message.endswith("must")
 
 
 def test_a_journey_that_never_ran_proves_nothing(healthy, judge):

@@ -170,12 +170,32 @@ def test_a_verdict_is_a_word_and_a_mark_not_only_a_colour(verdict: Verdict, name
 
 
 def test_the_sections_come_in_the_order_of_questions(page_text: str) -> None:
-    """Verdict, picture, numbers, then what the run proved."""
+    """Verdict, picture, the faults in it, numbers, then what the run proved."""
     headings = re.findall(r"<h[12]>\s*(?:<svg.*?</svg>)?(?:<span>)?\s*([A-Z][^<]+?)\s*<", page_text, re.S)
     assert headings == [
-        "Fail", "Timeline", "Objectives", "Segments", "Assertions", "What the run proved", "Outcomes",
-        "Faults", "Recovery", "Breaker transitions", "Traces to look at", "Environment",
+        "Fail", "Timeline", "Faults", "Objectives", "Segments", "Assertions", "What the run proved",
+        "Outcomes", "Recovery", "Breaker transitions", "Traces to look at", "Environment",
     ]  # fmt: skip
+
+
+def test_a_fault_is_shown_with_when_it_was_in_and_what_it_did(verdict: Verdict, timeline: Timeline) -> None:
+    """Its badge says `bit`, not `pass`, which is a word for verdicts; one that did not bite says so."""
+    section = _faults(html.render(verdict, timeline))
+    assert "bit</span>" in section and "pass</span>" not in section
+    assert "latency on vector_db, jitter 200 ms, latency 2 s" in section
+    assert "94 of 94 search spans" in section
+    assert "in fault, 70.1 s to 110.2 s" in section
+
+    plain = verdict.model_dump(by_alias=True)
+    plain["faults"][0]["bite"] |= {"verdict": "inconclusive", "message": "it acted on 0 answers"}
+    section = _faults(html.render(Verdict.model_validate(plain), timeline))
+    assert "inconclusive</span>" in section and "it acted on 0 answers" in section
+
+
+def _faults(page: str) -> str:
+    found = re.search(r"<h2>Faults</h2>.*?</section>", page, re.S)
+    assert found
+    return found[0]
 
 
 def test_an_empty_verdict_renders_and_admits_it() -> None:

@@ -54,14 +54,20 @@ def test_the_first_line_is_the_verdict(verdict: Verdict) -> None:
 
 
 def test_all_tables_are_read_as_tables(verdict: Verdict) -> None:
-    """Objectives, assertions and segments render with every row, failures first."""
+    """Faults, objectives, assertions and segments render with every row, failures first."""
     page = READER.render(markdown.render(verdict))
-    assert page.count("<table>") == 3
-    assert page.count("<tr>") == (1 + 24) + (1 + 3) + (1 + 7)
-    first = re.search(r"<tbody>\s*<tr>(.*?)</tr>", page, re.S)
+    assert page.count("<table>") == 4
+    assert page.count("<tr>") == (1 + 1) + (1 + 24) + (1 + 3) + (1 + 7)
+    first = re.search(r"<h3>Objectives</h3>.*?<tbody>\s*<tr>(.*?)</tr>", page, re.S)
     assert first
     assert "answered" in first[1]
     assert "97.02 %" in first[1]
+
+
+def test_each_fault_has_a_row_that_says_what_it_did(verdict: Verdict) -> None:
+    """A reviewer sees from the comment alone whether the faults bit."""
+    row = "| ✅ bit | slow-vector-db | latency on vector\\_db, jitter 200 ms, latency 2 s | 94 of 94 search"
+    assert row in markdown.render(verdict)
 
 
 def test_missing_evidence_comes_before_the_numbers(verdict: Verdict) -> None:

@@ -75,6 +75,12 @@ def test_it_says_what_to_do_next(verdict: Verdict) -> None:
     assert verdict.objectives[2].exemplars[0] in text
 
 
+def test_each_fault_is_shown_with_what_it_did(verdict: Verdict) -> None:
+    """Also in a run that passed: whoever reads the verdict sees that the fault was felt."""
+    text = " ".join(" ".join(shown(verdict)).split())
+    assert "✓ slow-vector-db latency on vector_db, jitter 200 ms, latency 2 s: 94 of 94 search spans" in text
+
+
 def test_a_gate_that_did_not_hold_comes_before_the_numbers(verdict: Verdict) -> None:
     """Numbers from a run that cannot be believed are not what one should read first."""
     broken = verdict.gates[1].model_copy(update={"verdict": "inconclusive", "message": "Spans are missing."})

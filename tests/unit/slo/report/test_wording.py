@@ -64,6 +64,7 @@ def test_facts_are_written_in_the_unit_of_their_key() -> None:
     """`_s`, `_ratio`, `_per_s` and `_bytes` say how a number is meant; the order is that of the keys."""
     mapping = {"rate_per_s": 4.0, "latency_s": 2.0, "lost_ratio": 0.01, "memory_bytes": 16_000_000_000}
     assert wording.facts(mapping) == ["latency 2 s", "lost 1 %", "memory 16.0 GB", "rate 4/s"]
+    assert wording.facts({"probability": 0.1, "key": "results"}) == ["key results", "probability 10 %"]
     assert wording.facts({"nothing": None, "on": True, "list": [1, "b"]}) == ["list 1, b", "on yes"]
 
 
