@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
-from annotated_types import Le
 from pydantic.fields import FieldInfo
 
 from chaos.experiment import BUNDLED, LoadedExperiment, load_experiment
@@ -112,7 +111,7 @@ def _written(field: FieldInfo) -> str:
     if default is None:
         return "none"
     if isinstance(default, float):
-        is_ratio = any(isinstance(bound, Le) and bound.le == 1.0 for bound in field.metadata)
+        is_ratio = any(getattr(bound, "le", None) == 1.0 for bound in field.metadata)
         return (format_ratio if is_ratio else format_duration)(default).replace(" ", "")
     return str(default)
 

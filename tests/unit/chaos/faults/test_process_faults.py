@@ -23,11 +23,6 @@ def fault(kind: str, on: str = "llm", **raw: Any) -> Any:
     return parse_fault("mine", {"on": on, "kind": kind, **NEEDED.get(kind, {}), **raw})
 
 
-def test_there_are_six() -> None:
-    """The kinds that act on processes."""
-    assert KINDS == ["cpu_hog", "file_descriptors", "kill", "memory_pressure", "pause", "restart"]
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_they_act_on_the_service_as_well_but_on_nothing_that_measures(kind: str) -> None:
     """A paused proxy or generator would be a fault in the measurement."""
