@@ -145,6 +145,7 @@ class Connection:
         "_unix_offset_s",
         "client",
         "downstream",
+        "ends_with_reset",
         "number",
         "over",
         "upstream",
@@ -161,6 +162,8 @@ class Connection:
     ) -> None:
         self.number = common.evidence.next_connection()
         self.over = False
+        self.ends_with_reset = False
+        """A toxic cut it, and both sides are to see a TCP reset."""
         self._is_gone = False
         self._is_joined = False
         self._proxy = proxy
@@ -239,10 +242,10 @@ class Connection:
         if self.over or (self.client.lost and end is self.upstream):
             end.abort()
             return
-        link = end.incoming
-        link.sink_ready(end.transport.write)
-        if link.ended:
-            self.link_ended(link)
+        if end is self.upstream:
+            assert self.client.transport is not None  # it came first
+            self.downstream.open(self.client.transport.write)
+            self.upstream_link.open(end.transport.write)
 
     def end_with_reset(self) -> None:
         """When the upstream ends, the client is to see a TCP reset, after all that was sent to it."""
@@ -250,8 +253,12 @@ class Connection:
 
     def link_ended(self, link: Link) -> None:
         """All that one source sent has been handed over: pass the end on, or be done."""
-        if link.sink.resets_when_sent or (self.upstream_link.ended and self.downstream.ended):
+        if self.ends_with_reset and link.is_cut:
+            self.reset()
+        elif link.sink.resets_when_sent or (self.upstream_link.ended and self.downstream.ended):
             self.close()
+        elif link.is_cut:
+            link.sink.close()
         else:
             link.sink.finish()
 

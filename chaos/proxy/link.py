@@ -3,6 +3,8 @@
 Without a toxic there is no chain: `Connection` hands bytes from transport to transport. With one, bytes
 become chunks that pass through the stages in the order their toxics were added. The chain is rebuilt
 in one step of the event loop, so nothing can slip between an old and a new order.
+
+As on Toxiproxy, toxics begin when the upstream is connected: what a client said before waits in front of them.
 """
 
 from __future__ import annotations
@@ -29,12 +31,15 @@ class Link:
     __slots__ = (
         "_behind_bytes",
         "_early",
+        "_early_bytes",
+        "_is_open",
         "_loop",
         "_stops",
         "connection",
         "ended",
         "head",
         "held",
+        "is_cut",
         "rng",
         "sink",
         "source",
@@ -60,15 +65,35 @@ class Link:
         self._loop = loop
         self._behind_bytes = 0
         self._early: list[bytes] = []
+        self._early_bytes = 0
+        self._is_open = False
         self._stops: set[object] = set()
         self.stages: list[Stage] = []
         self.head: Stage | None = None
         self.write: Callable[[bytes], None] = self._keep
         self.source_ended = False
+        self.is_cut = False
+        """A toxic ended it: the sink is closed, and does not only get the end of the stream."""
         self.ended = False
+
+    def open(self, write: Callable[[bytes], None]) -> None:
+        """Both ends are connected: the toxics begin, and what came too early goes first."""
+        self._is_open = True
+        self.write = write
+        self._chain()
+        for stage in tuple(self.stages):
+            stage.start()
+        early, self._early = self._early, []
+        for data in early:
+            self.receive(data)
+        if self.source_ended and not self.ended:
+            self._end()
+        self.go(self)
 
     def receive(self, data: bytes) -> None:
         """Bytes from the source, when there is a toxic; without one they go to `write` directly."""
+        if self.is_cut:
+            return
         if self.head is not None:
             self.head.feed(Chunk(data, self._loop.time()))
         else:
@@ -79,11 +104,8 @@ class Link:
         if self.source_ended:
             return
         self.source_ended = True
-        end = Chunk(b"", self._loop.time())
-        if self.head is not None:
-            self.head.feed(end)
-        else:
-            self.feed(end)
+        if self._is_open:
+            self._end()
 
     def feed(self, chunk: Chunk) -> None:
         """What comes out of the last stage goes to the sink."""
@@ -93,15 +115,27 @@ class Link:
                 self._count_behind(len(chunk.data))
         elif not self.ended:
             self.ended = True
+            if self.is_cut:
+                self.write = _nothing
             self.connection.link_ended(self)
 
-    def sink_ready(self, write: Callable[[bytes], None]) -> None:
-        """The other end is connected: what came too early goes first."""
-        self.write = write
-        for data in self._early:
-            write(data)
-        self._early.clear()
-        self.go(self)
+    def cut(self, by: Stage, with_reset: bool = False) -> None:
+        """Nothing more comes out of `by`: what is behind it goes on, and then the connection ends."""
+        if by not in self.stages:
+            return  # one behind it was quicker
+        if not self._is_open:
+            self.connection.close()
+            return
+        reached = self.stages.index(by) + 1
+        for stage in self.stages[:reached]:
+            stage.discard()
+            self.connection.toxic_over(stage)
+        del self.stages[:reached]
+        self._chain()
+        self.is_cut = self.source_ended = True
+        if with_reset:
+            self.connection.ends_with_reset = True
+        by.next.feed(Chunk(b"", self._loop.time()))
 
     def put_toxic(self, toxic: Toxic, order: Sequence[str]) -> None:
         """Add a toxic, or give it other attributes; its toxicity is drawn anew. `order` is the proxy's."""
@@ -111,22 +145,28 @@ class Link:
             stage.configure(toxic.attributes)
         elif stage is not None:
             self.take_toxic(toxic.name)
-        elif struck:
+        elif struck and not self.is_cut:
             stage = _KINDS[toxic.type](toxic.name, toxic.attributes, self)
             self.stages.append(stage)
             self.stages.sort(key=lambda each: order.index(each.name))
             self._chain()
-            stage.start()
+            if self._is_open:
+                stage.start()
 
-    def take_toxic(self, name: str) -> None:
-        """Remove a toxic; what it held goes on to the stage behind it."""
+    def take_toxic(self, name: str, closes: bool = False) -> bool:
+        """Remove a toxic, if it is here; what it held goes on to the stage behind it, or else the end does."""
         for stage in self.stages:
             if stage.name == name:
-                self.stages.remove(stage)
-                self._chain()
-                stage.leave()
-                self.connection.toxic_left(stage)
-                return
+                if closes:
+                    self.cut(stage)
+                else:
+                    stage.leave()
+                if stage in self.stages:  # it is not when it cut the link
+                    self.stages.remove(stage)
+                    self._chain()
+                    self.connection.toxic_left(stage)
+                return True
+        return False
 
     def discard(self) -> None:
         """Nobody is left to write to: drop what is held and what still comes."""
@@ -166,11 +206,12 @@ class Link:
             return self._loop.call_soon(callback)
         return self._loop.call_at(when_s, callback)
 
-    def close(self) -> None:
-        self.connection.close()
-
-    def reset(self) -> None:
-        self.connection.reset()
+    def _end(self) -> None:
+        end = Chunk(b"", self._loop.time())
+        if self.head is not None:
+            self.head.feed(end)
+        else:
+            self.feed(end)
 
     def _count_behind(self, size: int) -> None:
         """Bytes that a stage let go and the sink has not taken: still held, by its socket's buffer."""
@@ -183,12 +224,13 @@ class Link:
         for stage in reversed(self.stages):
             stage.next = after
             after = stage
-        self.head = self.stages[0] if self.stages else None
+        self.head = self.stages[0] if self.stages and self._is_open else None
 
     def _keep(self, data: bytes) -> None:
-        """The sink is not connected yet; a source that is read on is seen when it breaks off."""
+        """The upstream is not connected yet; a client that is read on is seen when it breaks off."""
         self._early.append(data)
-        if sum(map(len, self._early)) > _EARLY_BYTES:
+        self._early_bytes += len(data)
+        if self._early_bytes > _EARLY_BYTES:
             self.stop(self)
 
 

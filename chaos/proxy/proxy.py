@@ -144,10 +144,8 @@ class Proxy:
         toxic = self._toxics.pop(name)
         closes = stage_kinds()[toxic.type].closes_when_removed
         for connection in list(self._connections):
-            if closes:
+            if not connection.link(toxic.stream).take_toxic(name, closes) and closes:
                 connection.close()
-            else:
-                connection.link(toxic.stream).take_toxic(name)
 
     def toxics_of(self, lease: str) -> list[str]:
         """The toxics that hang on a lease."""

@@ -30,7 +30,7 @@ class LimitData(Stage):
             self.next.feed(Chunk(data, chunk.at_s))
         if room <= len(chunk.data):
             self.strike(len(chunk.data) - room)
-            self.line.close()
+            self.line.cut(self)
 
     @property
     def note(self) -> str:

@@ -15,7 +15,7 @@ class ResetPeer(Stage):
     def feed(self, chunk: Chunk) -> None:
         self.strike(len(chunk.data))
         if self.timer is None:
-            self.call_at(self.line.now_s() + max(0, self.attributes["timeout"]) / 1000.0, self.line.reset)
+            self.call_at(self.line.now_s() + max(0, self.attributes["timeout"]) / 1000.0, self._reset)
 
     @property
     def note(self) -> str:
@@ -24,8 +24,10 @@ class ResetPeer(Stage):
     def leave(self) -> None:
         """Bytes are lost already once it has triggered, so the reset comes now rather than never."""
         if self.timer is not None:
-            self.line.reset()
-        super().leave()
+            self._reset()
 
     def configure(self, attributes: Attributes) -> None:
         self.attributes = attributes
+
+    def _reset(self) -> None:
+        self.line.cut(self, with_reset=True)

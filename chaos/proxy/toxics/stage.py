@@ -80,11 +80,8 @@ class Line(Protocol):
     def go(self, by: object) -> None:
         """`by` has room again."""
 
-    def close(self) -> None:
-        """End the connection, both ways, once what was written is sent."""
-
-    def reset(self) -> None:
-        """End the connection with a TCP reset, both ways."""
+    def cut(self, by: Stage, with_reset: bool = False) -> None:
+        """End the connection, with a TCP reset if asked, once what `by` let go has passed those behind it."""
 
 
 class Stage(ABC):
@@ -133,7 +130,7 @@ class Stage(ABC):
         return None
 
     def start(self) -> None:  # noqa: B027 - most toxics wait for data
-        """Called once the stage is in its place."""
+        """Called once the stage is in its place and the connection stands."""
 
     @abstractmethod
     def feed(self, chunk: Chunk) -> None:

@@ -46,4 +46,4 @@ class Timeout(Stage):
     def _close(self) -> None:
         self._closed = True
         self.strike(0, self.attributes["timeout"] / 1000.0)
-        self.line.close()
+        self.line.cut(self)

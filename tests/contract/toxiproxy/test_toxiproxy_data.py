@@ -191,6 +191,80 @@ def test_limit_zero_closes_at_the_first_byte(server: Any, echo: str, connect: Co
     assert client.read() == b""
 
 
+@pytest.mark.parametrize("limit", [100, 5000])
+def test_limit_data_counts_what_a_client_says_at_once(
+    server: Any, upstream: Start, connect: Connect, limit: int
+) -> None:
+    """Bytes that are there before the upstream is connected reach it up to the limit, and not fewer."""
+    got: list[bytes] = []
+    over = threading.Event()
+
+    def serve(connection: socket.socket) -> None:
+        with contextlib.suppress(ConnectionResetError):
+            while data := connection.recv(65536):
+                got.append(data)
+        over.set()
+
+    address = server.proxy(upstream(serve))
+    server.toxic("limit_data", "upstream", bytes=limit)
+    connect(address).sendall(b"x" * 10_000)
+    assert over.wait(5)
+    assert len(b"".join(got)) == limit
+
+
+@pytest.mark.parametrize(
+    ("kind", "attributes", "held_s"),
+    [
+        ("latency", {"latency": 200}, 0.2),
+        ("bandwidth", {"rate": 1}, 0.15),
+        ("slicer", {"average_size": 10, "delay": 10_000}, 0.15),
+        ("slow_close", {"delay": 200}, 0.2),
+    ],
+)
+def test_a_limit_ends_behind_what_it_let_pass(
+    server: Any, echo: str, connect: Connect, kind: str, attributes: dict[str, int], held_s: float
+) -> None:
+    """The toxic behind limit_data hands on all it holds, in its own time, before the connection ends."""
+    address = server.proxy(echo)
+    server.toxic("limit_data", bytes=150)
+    server.toxic(kind, **attributes)
+    client = connect(address)
+    started_s = time.perf_counter()
+    client.sendall(b"x" * 300)
+    assert client.read() == b"x" * 150
+    assert held_s - EARLY_S <= time.perf_counter() - started_s < held_s + LATE_S
+
+
+@pytest.mark.parametrize(("kind", "reset"), [("timeout", False), ("reset_peer", True)])
+def test_a_slow_close_holds_back_every_end(
+    server: Any, echo: str, connect: Connect, kind: str, reset: bool
+) -> None:
+    """What another toxic ends waits for the slow_close behind it, and is still a reset where it was one."""
+    address = server.proxy(echo)
+    server.toxic(kind, timeout=100)
+    server.toxic("slow_close", delay=300)
+    client = connect(address)
+    started_s = time.perf_counter()
+    client.sendall(b"x")
+    with pytest.raises(ConnectionResetError) if reset else contextlib.nullcontext():
+        assert client.read() == b""
+    assert 0.4 - 2 * EARLY_S <= time.perf_counter() - started_s < 0.4 + LATE_S
+
+
+def test_a_changed_slow_close_waits_anew(server: Any, upstream: Start, connect: Connect) -> None:
+    """An end that is held when the delay changes is held for the new one."""
+    address = server.proxy(upstream(source_of(b"x")))
+    server.toxic("slow_close", delay=60_000)
+    client = connect(address)
+    assert client.read(1) == b"x"
+    time.sleep(0.1)
+    started_s = time.perf_counter()
+    answer = server.ask("POST", "/proxies/p/toxics/slow_close_downstream", {"attributes": {"delay": 200}})
+    assert answer.status_code == 200
+    assert client.read() == b""
+    assert 0.2 - EARLY_S <= time.perf_counter() - started_s < 0.2 + LATE_S
+
+
 def test_timeout_closes_after_silence(server: Any, echo: str, connect: Connect) -> None:
     """Nothing comes back, and after the timeout the connection ends."""
     address = server.proxy(echo)

@@ -48,11 +48,12 @@ class FakeLine:
     def go(self, by: object) -> None:
         self.stopped.discard(by)
 
-    def close(self) -> None:
-        self.closed_at_s = self.time_s
-
-    def reset(self) -> None:
-        self.reset_at_s = self.time_s
+    def cut(self, by: Stage, with_reset: bool = False) -> None:
+        by.discard()
+        if with_reset:
+            self.reset_at_s = self.time_s
+        else:
+            self.closed_at_s = self.time_s
 
     def feed(self, chunk: Chunk) -> None:
         self.came.append((round(self.time_s - 100.0, 6), chunk.data))

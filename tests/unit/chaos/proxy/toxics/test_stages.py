@@ -127,3 +127,13 @@ def test_slow_close_holds_the_end_until_it_leaves(line: Any) -> None:
     assert line.came == [(0.0, b"x")]
     stage.leave()
     assert line.came == [(0.0, b"x"), (0.1, b"")]
+
+
+def test_slow_close_ends_once(line: Any) -> None:
+    """A stream that a toxic before it cuts after its end waits no longer, and ends once."""
+    stage = line.add(SlowClose, delay=100)
+    line.send(stage, b"")
+    line.run_for(0.05)
+    line.send(stage, b"")
+    line.run_for(1)
+    assert line.came == [(0.1, b"")]
