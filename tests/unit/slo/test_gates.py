@@ -203,7 +203,7 @@ def test_spans_do_not_outvote_whoever_took_the_fault_out(healthy, judge, bit, bi
 
 
 def test_a_path_that_no_request_has_is_suspected(healthy, judge):
-    """A fault that met nothing most often has a glob that matches nothing; without a glob that is not said."""
+    """A fault that met nothing most often has a glob that matches nothing; without one that is not said."""
     planned = healthy.event("run.planned")["faults"]["slow"]
     planned |= {"expects": {"segment": "search", "hits": True}, "parameters": {"path": "/v1/search"}}
     healthy.event("fault.removed")["observed"] = {"hits": 0}
