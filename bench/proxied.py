@@ -33,6 +33,7 @@ from chaos.toxiproxy import Toxiproxy
 
 TOXIPROXY = "toxiproxy"
 BUILTIN = "built-in"
+READING = "built-in, http"
 DIRECT = "direct"
 LATENCY_MS = 10
 _READY_S = 20.0
@@ -49,12 +50,15 @@ class NothingMeasured(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """One way to the upstream: without or with a proxy, the latter on a port with and one without a toxic."""
+    """One way to the upstream: without or with a proxy, the latter on a port with and one without a toxic.
+
+    The built-in proxy that reads requests (`"http": true`) has none with a toxic.
+    """
 
     name: str
     process: Running | None
     plain_port: int
-    slow_port: int
+    slow_port: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,9 +145,10 @@ def field(started: Processes) -> Iterator[Field]:
     yield Field(
         upstream,
         (
-            Subject(DIRECT, None, upstream.port, 0),
+            Subject(DIRECT, None, upstream.port),
             _subject(TOXIPROXY, toxiproxy, upstream.port),
             _subject(BUILTIN, builtin, upstream.port),
+            Subject(READING, builtin, _reading_port(builtin, upstream.port)),
         ),
         proxy_cpus,
         other_cpus,
@@ -252,6 +257,12 @@ def _subject(name: str, process: Running, upstream_port: int) -> Subject:
     toxic = Toxic("latency", "latency", attributes={"latency": LATENCY_MS})
     slow = server.create_proxy("slow", f"{LOOPBACK}:0", upstream, (toxic,))
     return Subject(name, process, _port(plain.listen), _port(slow.listen))
+
+
+def _reading_port(process: Running, upstream_port: int) -> int:
+    """The port of a proxy on the built-in one that reads requests."""
+    upstream = f"{LOOPBACK}:{upstream_port}"
+    return _port(Toxiproxy(process.url).create_proxy("reading", f"{LOOPBACK}:0", upstream, http=True).listen)
 
 
 def _nginx(started: Processes, nginx: str) -> Running:

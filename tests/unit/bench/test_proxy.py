@@ -12,7 +12,7 @@ import pytest
 
 from bench import proxy
 from bench.http_load import Counted
-from bench.proxied import BUILTIN, DIRECT, TOXIPROXY, NothingMeasured, Seen, read_wrk
+from bench.proxied import BUILTIN, DIRECT, READING, TOXIPROXY, NothingMeasured, Seen, read_wrk
 from bench.proxy import CASES, Case, Figure
 
 COUNTED = Counted(1000, 0, 0, 1.0, 0.5, 0.001, 0.002)
@@ -28,7 +28,8 @@ def figures(rate_ratio: float = 1.0, added_ratio: float = 1.0, trustworthy: bool
             peer, subject=BUILTIN, rate=1e4 * rate_ratio, p99_s=asked_s + 0.001 + 0.001 * added_ratio
         )
         direct = replace(peer, subject=DIRECT, p99_s=0.001, p50_s=0.0005)
-        found += [peer, own, direct]
+        reading = replace(own, subject=READING, rate=own.rate / 4, per_core=own.per_core / 5)
+        found += [peer, own, direct, reading]
     return found
 
 
@@ -53,11 +54,19 @@ def test_the_exit_code_says_whether_the_aim_is_reached(
 
 def test_where_the_client_was_the_limit_cpu_time_decides() -> None:
     """A rate that the client set says nothing about the proxies, so requests per core are compared."""
-    found = [
+    told = [
         verdict for verdict in proxy.verdicts(figures(0.1, trustworthy=False)) if "per core" in verdict.text
     ]
+    found = [verdict for verdict in told if verdict.reached is not None]
     assert len(found) == 6
     assert all(verdict.reached and verdict.ratio == 1.0 for verdict in found)
+
+
+def test_what_reading_requests_costs_is_told_beside_both() -> None:
+    """A ratio to the same proxy without it and one to Toxiproxy, without a toxic; nothing is aimed at."""
+    told = [verdict for verdict in proxy.verdicts(figures(0.8)) if "reads requests" in verdict.text]
+    assert [(verdict.ratio, verdict.reached) for verdict in told] == [(0.25, None)] * 3
+    assert all("0.20 to toxiproxy" in verdict.text and "no toxic" in verdict.text for verdict in told)
 
 
 @pytest.mark.parametrize(
