@@ -25,7 +25,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, cast
 
-from chaos.rollback import RollbackReport, rollback
+from chaos.errors import EnvironmentFailure
+from chaos.journal import read
+from chaos.rollback import JOURNAL_NAME, RollbackReport, rollback
 from chaos.stack.errors import StackError
 from chaos.stack.process import ProcessIdentity, spawned
 
@@ -48,6 +50,15 @@ class Warden:
     identity: ProcessIdentity
     command: tuple[str, ...]
     log: Path
+
+    def require_alive(self) -> None:
+        """Raises EnvironmentFailure when it has ended: nobody would clean up after a killed runner."""
+        code = self.process.poll()
+        if code is not None:
+            raise EnvironmentFailure(
+                f"the run's warden (pid {self.identity.pid}) ended (exit {code}), and without one no fault "
+                f"stays in: nobody would clean up after a killed run; its log is {self.log}; run it again"
+            )
 
     def done(self) -> None:
         """Dismiss the warden and wait until it is gone; may be called again."""
@@ -104,6 +115,12 @@ def _wait_for_post(warden: Warden) -> None:
             f"the warden (pid {warden.identity.pid}) did not come to its post in {START_TIMEOUT_S:.0f} s, "
             f"so nobody would clean up after a killed run; its log is {warden.log}"
         )
+
+
+def has_acted(bundle: Path) -> bool:
+    """Whether a warden has begun to clean up behind the run's back."""
+    entries = read(bundle / JOURNAL_NAME)
+    return any(entry["event"] == "rollback.started" and entry.get("by") == "warden" for entry in entries)
 
 
 def watch(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from chaos.errors import EnvironmentFailure
@@ -12,12 +14,13 @@ from chaos.proxy.leases import Lease
 
 class Time:
     now_s = 100.0
+    set_by_s = 0.0
 
     def monotonic_s(self) -> float:
         return self.now_s
 
     def unix_s(self) -> float:
-        return self.now_s
+        return self.now_s + self.set_by_s
 
     def sleep(self, seconds: float) -> None:
         self.now_s += seconds
@@ -127,4 +130,55 @@ def test_a_proxy_that_cannot_hold_it_is_an_error(lease: RunLease, proxy: Proxy) 
     proxy.fails = True
     with pytest.raises(EnvironmentFailure, match="cannot be had"):
         lease.begin()
+    lease.close()
+
+
+def test_a_run_that_stood_still_is_noticed_without_a_proxy_that_has_leases(time: Time) -> None:
+    """Toxiproxy kept the faults in meanwhile, and nobody switched phases or watched stop conditions."""
+    lease = RunLease(None, "run-1", time)
+    lease.begin()
+    assert not lease.is_held
+    for _ in range(10):
+        time.sleep(RENEW_EVERY_S)
+        lease.renew()
+        lease.require()
+    time.sleep(TTL_S)
+    lease.renew()
+    with pytest.raises(EnvironmentFailure, match=r"stood still for 10 s.*suspended"):
+        lease.require()
+    lease.close()
+
+
+def test_a_run_that_stood_still_is_noticed_before_its_thread_is(time: Time) -> None:
+    """Whichever thread wakes up first."""
+    lease = RunLease(None, "run-1", time)
+    lease.begin()
+    time.sleep(TTL_S + RENEW_EVERY_S)
+    with pytest.raises(EnvironmentFailure, match="stood still for 12 s"):
+        lease.end()
+
+
+@pytest.mark.parametrize("step_s", [-30.0, 2.0])
+def test_a_clock_that_was_set_is_an_error_of_the_run(lease: RunLease, time: Time, step_s: float) -> None:
+    """Phases, faults and spans are told by it; a machine that slept shows in the same way."""
+    lease.begin()
+    time.set_by_s = step_s / 100
+    lease.require()
+    time.set_by_s = step_s
+    with pytest.raises(EnvironmentFailure, match=re.escape(f"clock moved by {step_s:+.1f} s")):
+        lease.require()
+    lease.close()
+
+
+def test_a_run_that_is_put_aside_between_two_clocks_is_no_step(lease: RunLease, time: Time) -> None:
+    """A busy machine may take a second between them."""
+    lease.begin()
+    unset = time.unix_s
+
+    def slowly() -> float:
+        time.sleep(3.0)
+        return unset()
+
+    time.unix_s = slowly  # type: ignore[method-assign]
+    lease.require()
     lease.close()
