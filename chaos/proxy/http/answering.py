@@ -14,7 +14,7 @@ import h11
 
 from chaos.proxy.http.exchange import chained
 from chaos.proxy.http.passage import AnswerHead, Body, Header, Headers, OwnAnswer, Passage
-from chaos.proxy.http.peer import Peer
+from chaos.proxy.http.peer import EVENTS_AT_ONCE, Peer
 
 _SERVER = (b"server", b"ragquake-fault-proxy")
 _TRANSFER_ENCODING = b"Transfer-Encoding: chunked\r\n"  # as h11 writes it
@@ -77,13 +77,16 @@ class Answering:
                 await self._client.drain()
 
     async def _pass_unchanged(self, upstream: Peer, answer: h11.Response) -> None:
-        """The answer as it came, all that is here in one write."""
+        """The answer as it came, what is here in one write."""
         client = self._client
         out = [self._head_bytes(answer)]
         is_over = False
         while not is_over:
             try:
-                while not is_over and (event := upstream.poll()) is not h11.NEED_DATA:
+                while not is_over and len(out) < EVENTS_AT_ONCE:
+                    event = upstream.poll()
+                    if event is h11.NEED_DATA:
+                        break
                     if isinstance(event, h11.EndOfMessage):
                         is_over = True
                         out.append(self._end_bytes(list(event.headers.raw_items())))

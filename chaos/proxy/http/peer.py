@@ -16,6 +16,8 @@ import h11
 MAX_HEAD_BYTES = 64 * 1024
 """Of a request's or an answer's head, as uvicorn has it; a longer one is refused with 431."""
 _ROOM_BYTES = 256 * 1024
+EVENTS_AT_ONCE = 256
+"""Some milliseconds' worth; then others have their turn, whatever small chunks a body comes in."""
 
 HttpEvent = h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]
 
@@ -25,8 +27,10 @@ class Peer(asyncio.Protocol):
 
     __slots__ = (
         "_error",
+        "_events",
         "_inbox",
         "_is_paused",
+        "_needs_data",
         "_transport",
         "_waiter",
         "_writable",
@@ -44,6 +48,8 @@ class Peer(asyncio.Protocol):
         self._inbox = bytearray()
         self._error: Exception | None = None
         self._is_paused = False
+        self._needs_data = False
+        self._events = 0
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._writable: asyncio.Future[None] | None = None
@@ -98,10 +104,14 @@ class Peer(asyncio.Protocol):
             else:
                 break
             event = self.http.next_event()
+        self._needs_data = event is h11.NEED_DATA
         return event
 
     async def wait(self) -> None:
-        """Until more has come, or the end."""
+        """Until there may be another event, or the end; others have their turn where there is one already."""
+        if not self._needs_data:
+            await asyncio.sleep(0)
+            return
         if self._inbox or self.has_ended or self._error is not None:
             return
         self._waiter = asyncio.get_running_loop().create_future()
@@ -117,6 +127,9 @@ class Peer(asyncio.Protocol):
 
     async def next_event(self) -> HttpEvent:
         """The next event, however long it takes."""
+        self._events += 1
+        if self._events % EVENTS_AT_ONCE == 0:
+            await asyncio.sleep(0)
         while (event := self.poll()) is h11.NEED_DATA:
             await self.wait()
         return event
@@ -161,6 +174,7 @@ class Peer(asyncio.Protocol):
             return
         with contextlib.suppress(OSError, RuntimeError, NotImplementedError):
             self._transport.write_eof()
+        self._needs_data = True  # what is left to read is dropped
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(patience_s):
                 while not self.has_ended:

@@ -13,7 +13,7 @@ import h11
 
 from chaos.proxy.http.exchange import take_whole
 from chaos.proxy.http.passage import MAX_WHOLE_BYTES, Headers, Passage, RequestHead
-from chaos.proxy.http.peer import Peer
+from chaos.proxy.http.peer import EVENTS_AT_ONCE, Peer
 
 
 class BadRequestError(Exception):
@@ -87,10 +87,10 @@ class Upload:
         return h11.Request(method=head.method, target=head.target, headers=head.headers.items)
 
     def _pass_what_is_here(self, first: bytes = b"") -> bool:
-        """Pass on what has come of the body, after `first`; whether that was all."""
+        """Pass on some of what has come of the body, after `first`; whether that was the end of it."""
         upstream = self._upstream
         out = [first]
-        while upstream.http.our_state is h11.SEND_BODY:
+        while upstream.http.our_state is h11.SEND_BODY and len(out) < EVENTS_AT_ONCE:
             event = self._client.poll()
             if not isinstance(event, h11.Data | h11.EndOfMessage):
                 break

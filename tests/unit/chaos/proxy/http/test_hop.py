@@ -497,3 +497,45 @@ def test_a_hop_that_stops_at_once_leaves_no_socket(with_bench: Any) -> None:
             assert await client.rest() == b""
 
     with_bench(work)
+
+
+@pytest.mark.parametrize("way", ["up", "down", "down, gathered"])
+def test_a_body_in_tiny_chunks_lets_others_have_their_turn(with_bench: Any, way: str) -> None:
+    """However many chunks come at once, the loop gets around between some hundreds of them."""
+
+    count = 20_000
+    tiny = b"transfer-encoding: chunked\r\n\r\n" + b"1\r\n1\r\n" * count + b"0\r\n\r\n"
+
+    async def serve(reader: StreamReader, writer: StreamWriter) -> None:
+        await head_of(reader)
+        if way == "up":
+            body = b""
+            while not body.endswith(b"\r\n0\r\n\r\n"):
+                body += await reader.read(65536)
+            writer.write(OK)
+        else:
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n" + tiny + OK)
+        await reader.read()
+
+    turns = 0
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    async def work(bench: Any) -> None:
+        if way == "down, gathered":
+            bench.fault("stale_results")
+        client = await bench.client(await bench.upstream(serve))
+        counting = asyncio.create_task(count_turns())
+        if way == "up":
+            client.send(b"POST / HTTP/1.1\r\nhost: h\r\n" + tiny)
+        else:
+            client.send(GET)
+        await client.until(b"hi" if way == "up" else b"1" * 1000 if way != "down" else b"0\r\n\r\n")
+        counting.cancel()
+        assert turns > count / 300
+
+    with_bench(work)
