@@ -4,7 +4,7 @@ Without a toxic there is no chain: `Connection` hands bytes from transport to tr
 become chunks that pass through the stages in the order their toxics were added. The chain is rebuilt
 in one step of the event loop, so nothing can slip between an old and a new order.
 
-As on Toxiproxy, toxics begin when the upstream is connected: what a client said before waits in front of them.
+As on Toxiproxy, toxics begin when the upstream is connected: what a client said before waits before them.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ class Link:
                 stage.start()
 
     def take_toxic(self, name: str, closes: bool = False) -> bool:
-        """Remove a toxic, if it is here; what it held goes on to the stage behind it, or else the end does."""
+        """Remove a toxic, if it is here; what it held goes on to the stage behind it, or else the end."""
         for stage in self.stages:
             if stage.name == name:
                 if closes:

@@ -1,8 +1,9 @@
 """latency: every chunk goes on `latency` ± `jitter` ms after it came in, in order.
 
 The delay counts from when the bytes arrived, so a bulk transfer pays once and not per chunk. A chunk
-carries its new time onward, so that two latencies add. The room is that of Toxiproxy's buffer, 1024
-chunks of 32 KiB: with less, a delay would act as a bandwidth limit.
+carries onward the time it came in plus what it waited here, so that two latencies add; as on Toxiproxy,
+what it waited behind another chunk is not counted, so that on a steady stream they add to less. The room is
+that of Toxiproxy's buffer, 1024 chunks of 32 KiB: with less, a delay would act as a bandwidth limit.
 """
 
 from __future__ import annotations
@@ -19,17 +20,16 @@ class Latency(Stage):
     type = "latency"
     defaults: ClassVar[Attributes] = {"latency": 0, "jitter": 0}
     room_bytes = 1024 * 32 * 1024
-    __slots__ = ("_due",)
+    __slots__ = ("_due", "_sent_s")
 
     def __init__(self, name: str, attributes: Attributes, line: Line) -> None:
         super().__init__(name, attributes, line)
-        self._due: deque[float] = deque()  # when each chunk of the queue goes on
+        self._due: deque[float] = deque()  # when each chunk of the queue goes on, or its turn comes
+        self._sent_s = 0.0
 
     def feed(self, chunk: Chunk) -> None:
         due_s = chunk.at_s + self._delay_s() if chunk.data else chunk.at_s
-        if self._due:
-            due_s = max(due_s, self._due[-1])
-        elif due_s <= self.line.now_s():
+        if not self._due and due_s <= self.line.now_s():
             self.next.feed(chunk)
             return
         self._due.append(due_s)
@@ -49,9 +49,11 @@ class Latency(Stage):
 
     def _fire(self) -> None:
         self.timer = None
-        until_s = self.line.now_s() + _TICK_S
-        while self._due and self._due[0] <= until_s:
+        now_s = self.line.now_s()
+        while self._due and self._due[0] <= now_s + _TICK_S:
             due_s, chunk = self._due.popleft(), self.release()
-            self.next.feed(Chunk(chunk.data, due_s))
+            chunk.at_s += due_s - max(chunk.held_s, self._sent_s)
+            self._sent_s = now_s
+            self.next.feed(chunk)
         if self._due:
             self.call_at(self._due[0], self._fire)

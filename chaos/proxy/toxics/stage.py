@@ -23,6 +23,8 @@ from typing import Any, ClassVar, Protocol
 
 _KINDS: dict[str, type[Stage]] = {}
 _SMALL_ROOM_BYTES = 64 * 1024
+_CHUNK_BYTES = 256
+"""What a chunk that is held takes beside its bytes: clients may send them one by one."""
 
 Attributes = Mapping[str, Any]
 """Whole numbers in Toxiproxy's units; names, where a toxic has a choice. Checked before they get here."""
@@ -34,8 +36,9 @@ class Chunk:
 
     data: bytes
     at_s: float
+    held_by: Stage | None = None
+    """The stage that held it last, and since when."""
     held_s: float = 0.0
-    """When the stage that holds it took it."""
 
 
 @dataclass(slots=True)
@@ -98,6 +101,7 @@ class Stage(ABC):
         "delay_s",
         "first_s",
         "held_bytes",
+        "is_full",
         "last_s",
         "line",
         "name",
@@ -114,6 +118,7 @@ class Stage(ABC):
         self.next: Receiver = _NOWHERE
         self.queue: deque[Chunk] = deque()
         self.held_bytes = 0
+        self.is_full = False
         self.timer: Timer | None = None
         self.first_s: float | None = None
         self.last_s = 0.0
@@ -170,24 +175,30 @@ class Stage(ABC):
         self.take_all()
 
     def hold(self, chunk: Chunk) -> None:
-        """Keep a chunk for later."""
-        chunk.held_s = self.line.now_s()
+        """Keep a chunk for later; one that it kept before counts from then, and once."""
+        if chunk.held_by is not self:
+            chunk.held_by = self
+            chunk.held_s = self.line.now_s()
+            self.struck_bytes += len(chunk.data)
         self.queue.append(chunk)
-        self._count(len(chunk.data))
-        if self.held_bytes > self.line.held.room_bytes(self.room_bytes):
+        self._count(len(chunk.data) + _CHUNK_BYTES)
+        if self.held_bytes > _SMALL_ROOM_BYTES and self.held_bytes > self._room_bytes():
+            self.is_full = True
             self.line.stop(self)
 
     def release(self, size: int | None = None) -> Chunk:
         """The oldest chunk, or its first `size` bytes."""
         head = self.queue[0]
         if size is not None and size < len(head.data):
-            self.queue[0] = Chunk(head.data[size:], head.at_s, head.held_s)
-            head = Chunk(head.data[:size], head.at_s, head.held_s)
+            self.queue[0] = Chunk(head.data[size:], head.at_s, self, head.held_s)
+            head = Chunk(head.data[:size], head.at_s, self, head.held_s)
+            self._count(-size)
         else:
             self.queue.popleft()
-        self._count(-len(head.data))
-        self.strike(len(head.data), self.line.now_s() - head.held_s)
-        if self.held_bytes <= self.line.held.room_bytes(self.room_bytes) // 2:
+            self._count(-len(head.data) - _CHUNK_BYTES)
+        self._strike_held(head)
+        if self.is_full and self.held_bytes <= self._room_bytes() // 2:
+            self.is_full = False
             self.line.go(self)
         return head
 
@@ -203,9 +214,22 @@ class Stage(ABC):
         taken, self.queue = self.queue, deque()
         self._count(-self.held_bytes)
         for chunk in taken:
-            self.strike(len(chunk.data), self.line.now_s() - chunk.held_s)
-        self.line.go(self)
+            self._strike_held(chunk)
+        if self.is_full:
+            self.is_full = False
+            self.line.go(self)
         return taken
+
+    def _strike_held(self, chunk: Chunk) -> None:
+        """It has been held until now; its bytes were counted when that began."""
+        self.last_s = self.line.now_s()
+        if self.first_s is None:
+            self.first_s = chunk.held_s
+        if self.last_s - chunk.held_s > self.delay_s:
+            self.delay_s = self.last_s - chunk.held_s
+
+    def _room_bytes(self) -> int:
+        return self.line.held.room_bytes(self.room_bytes)
 
     def _count(self, size: int) -> None:
         self.held_bytes += size

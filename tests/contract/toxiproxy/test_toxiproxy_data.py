@@ -58,6 +58,32 @@ def test_two_latencies_add(server: Any, echo: str, connect: Connect) -> None:
     assert 0.3 - 2 * EARLY_S <= connect(address).round_trip_s() < 0.3 + LATE_S
 
 
+def test_two_latencies_on_one_direction(server: Any, upstream: Start, connect: Connect) -> None:
+    """They add for what comes alone; on a steady stream, where chunks wait behind chunks, to less."""
+    delays_s: list[float] = []
+
+    def serve(connection: socket.socket) -> None:
+        for number in range(4):
+            while connection.recv(1) != bytes([number]):
+                pass
+            delays_s.append(time.perf_counter() - sent_s[number])
+
+    client = connect(server.proxy(upstream(serve)))
+    for name in ("a", "b"):
+        body = {"type": "latency", "name": name, "stream": "upstream", "attributes": {"latency": 200}}
+        assert server.ask("POST", "/proxies/p/toxics", body).status_code == 200
+    sent_s: list[float] = []
+    for number in range(4):
+        sent_s.append(time.perf_counter())
+        client.sendall(bytes([number]))
+        time.sleep(0.1)
+    until_s = time.perf_counter() + 5
+    while len(delays_s) < 4 and time.perf_counter() < until_s:
+        time.sleep(0.01)
+    assert 0.4 - 2 * EARLY_S <= delays_s[0] < 0.4 + LATE_S
+    assert 0.3 - 2 * EARLY_S <= delays_s[2] < delays_s[0] - 0.05
+
+
 def test_latency_does_not_add_up_over_chunks(server: Any, upstream: Start, connect: Connect) -> None:
     """A hundred chunks, one after another, arrive one latency later, in order."""
 

@@ -28,6 +28,18 @@ def test_two_latencies_add(line: Any) -> None:
     assert line.came == [(0.15, b"a")]
 
 
+def test_two_latencies_add_to_less_on_a_steady_stream(line: Any) -> None:
+    """What a chunk waited behind another does not count for the second, as measured on Toxiproxy."""
+    second = line.add(Latency, latency=100)
+    first = line.add(Latency, latency=100)
+    first.next = second
+    for data in (b"a", b"b", b"c"):
+        line.send(first, data)
+        line.run_for(0.05)
+    line.run_for(1)
+    assert line.came == [(0.2, b"a"), (0.2, b"b"), (0.25, b"c")]
+
+
 def test_the_end_waits_for_what_is_before_it_and_no_longer(line: Any) -> None:
     """A close is not delayed by itself, but never overtakes data."""
     stage = line.add(Latency, latency=100)

@@ -77,6 +77,36 @@ def test_a_toxic_that_leaves_tells_what_it_held(line: Any) -> None:
     assert (stage.struck_bytes, round(stage.delay_s, 6)) == (10, 0.4)
 
 
+@pytest.mark.parametrize(
+    ("kind", "attributes", "longest_s"),
+    [(Latency, {"latency": 1000, "jitter": 0}, 1.0), (Bandwidth, {"rate": 1}, 1.7)],
+)
+def test_a_change_counts_no_byte_twice_and_no_wait_anew(
+    line: Any, kind: type[Stage], attributes: dict[str, int], longest_s: float
+) -> None:
+    """What is held over a change of the toxic counts once, with all the time that it was held."""
+    stage = line.add(kind, **attributes)
+    for _ in range(3):
+        line.send(stage, b"x" * 1000)
+    line.run_for(0.4)
+    stage.configure(attributes)
+    line.run_for(0.3)
+    stage.configure(attributes)
+    line.run_for(10)
+    assert len(line.data) == stage.struck_bytes == 3000
+    assert stage.delay_s == pytest.approx(longest_s, abs=0.0015)
+
+
+def test_single_bytes_cost_what_they_take(line: Any) -> None:
+    """A client that sends bytes one by one is stopped long before these fill the memory."""
+    stage = line.add(Latency, latency=60_000)
+    sent = 0
+    while not line.stopped:
+        line.send(stage, b"x")
+        sent += 1
+    assert sent < 200_000
+
+
 def test_all_stages_share_one_bound(new_line: Any) -> None:
     """Past what a server may hold, a stage makes do with a small room; its source stops and goes on again."""
     line = new_line()
