@@ -2,7 +2,8 @@
 
 httpx's timeouts are per phase and per chunk, so they cannot bound an attempt; each attempt has one time
 limit of its own around it, and httpx keeps only the connect limit. Idle connections are given up after
-2 s, well before a peer's 5 s keep-alive could end under a request.
+2 s, well before a peer's 5 s keep-alive could end under a request. Each call tells the dependency its span:
+what a proxy or a model server writes down about it can then be joined to the trace.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from rag_service.errors import (
 )
 from rag_service.segments.wire import WireTransport
 from rag_service.telemetry import names
+from rag_service.telemetry.tracing import trace_parent
 
 _IDLE_S = 2.0
 _HEADERS = {"accept": "*/*", "accept-encoding": "identity", "user-agent": "ragquake"}
@@ -65,7 +67,7 @@ class DependencyClient(httpx.AsyncClient):
         content, extensions = b"", self._timeouts
         if isinstance(limit_s := more.get("timeout"), float):
             extensions = {"timeout": httpx.Timeout(limit_s).as_dict()}
-        headers = dict(more.get("headers") or {})
+        headers = trace_parent() | dict(more.get("headers") or {})
         if (body := more.get("json")) is not None:
             content = to_json(body)
             headers["content-type"] = "application/json"

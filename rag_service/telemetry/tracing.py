@@ -153,6 +153,14 @@ def error_type(error: BaseException) -> str:
     return "cancelled" if type(error).__name__ == "CancelledError" else type(error).__name__
 
 
+def trace_parent() -> dict[str, str]:
+    """The W3C header that tells whom we call which span calls; nothing outside of a trace."""
+    context = trace.get_current_span().get_span_context()
+    if not context.is_valid:
+        return {}
+    return {"traceparent": f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"}
+
+
 @contextmanager
 def segment(
     tracer: Tracer,

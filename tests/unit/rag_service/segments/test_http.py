@@ -7,6 +7,7 @@ import json
 
 import httpx
 import pytest
+from opentelemetry.sdk.trace import TracerProvider
 
 from rag_service.errors import ConnectionBroken, DependencyTimeout, DependencyUnreachable
 from rag_service.segments.http import Endpoint, make_client, translate
@@ -41,6 +42,25 @@ def test_a_request_goes_below_the_base_url_with_a_json_body():
     assert request.headers["accept-encoding"] == "identity"
     assert response.json() == {"ok": True}
     assert response.request is request
+
+
+def test_a_call_tells_its_span():
+    """What the dependency, or a proxy before it, writes down about a call can be joined to its trace."""
+    seen = []
+    tracer = TracerProvider().get_tracer("test")
+
+    async def ask(client):
+        await client.post("search", json={})
+        with tracer.start_as_current_span("search corpus") as span:
+            await client.post("search", json={})
+            return span.get_span_context()
+
+    def answer(request):
+        seen.append(request.headers.get("traceparent"))
+        return httpx.Response(200, json={})
+
+    context = call(ask, answer)
+    assert seen == [None, f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"]
 
 
 def test_a_streamed_response_is_not_read_before_it_is_asked_for():
