@@ -42,6 +42,8 @@ class Slicer(Stage):
     @classmethod
     def refuse(cls, attributes: Attributes) -> str | None:
         average, variation = attributes["average_size"], attributes["size_variation"]
+        if average < 1:
+            return f"average_size must be at least 1 byte, not {average}"
         if 0 <= variation < average:
             return None
         return f"size_variation must be in 0..average_size-1, not {variation} with average_size {average}"

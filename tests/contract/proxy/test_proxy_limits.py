@@ -263,7 +263,7 @@ def test_a_reset_reaches_connections_that_were_there_before(
     [
         ("bandwidth", {"rate": -1}, "at least 1 KB/s, not -1"),
         ("bandwidth", {}, "at least 1 KB/s, not 0"),
-        ("slicer", {}, "size_variation must be in 0..average_size-1"),
+        ("slicer", {}, "average_size must be at least 1 byte, not 0"),
         ("slicer", {"average_size": 10, "size_variation": 10}, "not 10 with average_size 10"),
         ("slicer", {"average_size": 10, "size_variation": -1}, "not -1 with average_size 10"),
         ("latency", {"latncy": 1}, "has no attribute 'latncy'; allowed: latency, jitter"),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 from chaos.proxy.evidence import FLUSH_S, Evidence, Strike
 
@@ -118,3 +119,38 @@ def test_a_disk_that_refuses_costs_the_lines_alone(tmp_path: Path, caplog: Any) 
     assert evidence.lines_lost == 3
     assert len(evidence.after(0, 10).records) == 3
     assert sum("evidence is not written" in message for message in caplog.messages) == 1
+
+
+class FillingDisk(io.RawIOBase):
+    """Takes `room` bytes, then none."""
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+        self.data = b""
+
+    def write(self, data: Any) -> int:
+        if not self.room:
+            raise OSError(28, "No space left on device")
+        taken = bytes(data[: self.room])
+        self.room -= len(taken)
+        self.data += taken
+        return len(taken)
+
+
+def test_a_disk_that_fills_up_tears_one_line_and_no_other() -> None:
+    """What a full disk cut short is counted as lost, and the next line begins as a line."""
+    disk = FillingDisk(400)
+
+    async def run() -> Evidence:
+        evidence = Evidence(cast(IO[bytes], disk))
+        strike_n(evidence, 3)
+        await asyncio.sleep(FLUSH_S + 0.2)
+        disk.room = 10_000
+        strike_n(evidence, 2)
+        await evidence.close()
+        return evidence
+
+    evidence = asyncio.run(run())
+    lines = disk.data.splitlines()
+    assert [json.loads(line)["seq"] for line in lines[:1] + lines[2:]] == [1, 4, 5]
+    assert evidence.lines_lost == 2
