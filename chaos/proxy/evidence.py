@@ -32,8 +32,9 @@ _log = logging.getLogger(__name__)
 class Strike:
     """What one fault did to one connection or request.
 
-    `delay_s` is the longest that it held any byte back, `bytes` how many it held, changed or dropped;
-    `first_s` and `last_s` (Unix seconds) are when it first and last did something, where that is known.
+    `delay_s` is the longest that it held any byte back, of a request all its pauses together; `bytes` is how
+    many it held, changed or dropped; `first_s` and `last_s` (Unix seconds) are when it first and last did
+    something, where that is known.
     """
 
     name: str

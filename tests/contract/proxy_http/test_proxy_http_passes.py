@@ -106,9 +106,12 @@ def test_toxics_and_the_hop_add_up(faulty: Any, uvicorn_echo: str) -> None:
 
 def test_an_upstream_out_of_reach_is_a_502(faulty: Any) -> None:
     """The client gets JSON that names the address, not a connection that dies."""
-    answer = httpx.get(faulty.proxy("127.0.0.1:1"))
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and does not listen
+        nowhere = f"127.0.0.1:{taken.getsockname()[1]}"
+        answer = httpx.get(faulty.proxy(nowhere))
     assert answer.status_code == 502
-    assert "127.0.0.1:1" in answer.json()["error"]["message"]
+    assert nowhere in answer.json()["error"]["message"]
 
 
 def test_an_upstreams_reset_reaches_the_client(faulty: Any) -> None:

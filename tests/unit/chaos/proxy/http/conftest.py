@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import selectors
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
@@ -204,6 +205,7 @@ class Bench:
         self.hop = Hop("p", random.Random(1), self.evidence, dial_timeout_s=5.0)
         self.accepted = 0
         self._servers: list[asyncio.Server] = []
+        self._taken: list[socket.socket] = []
         self._tasks: set[asyncio.Task[Any]] = set()
 
     async def upstream(self, serve: Serve) -> str:
@@ -225,6 +227,13 @@ class Bench:
         self._servers.append(server)
         return f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
+    def nowhere(self) -> str:
+        """An address that is taken and does not listen: nobody can be reached there, or come in."""
+        taken = socket.socket()
+        taken.bind(("127.0.0.1", 0))
+        self._taken.append(taken)
+        return f"127.0.0.1:{taken.getsockname()[1]}"
+
     async def client(self, upstream: str) -> RawClient:
         client = RawClient()
         await self.hop.dial(7, upstream)(asyncio.get_running_loop(), lambda: client)  # type: ignore[arg-type, return-value]
@@ -240,8 +249,8 @@ class Bench:
 
     async def close(self) -> None:
         self.hop.stop()
-        for server in self._servers:
-            server.close()
+        for listening in (*self._servers, *self._taken):
+            listening.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

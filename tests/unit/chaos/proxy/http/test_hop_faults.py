@@ -55,7 +55,7 @@ def test_an_own_answer_does_not_ask_for_a_body_that_waits(with_bench: Any) -> No
 
     async def work(bench: Any) -> None:
         bench.fault("http_error", status=500)
-        client = await bench.client("127.0.0.1:1")
+        client = await bench.client(bench.nowhere())
         client.send(b"POST / HTTP/1.1\r\nhost: h\r\nexpect: 100-continue\r\ncontent-length: 4\r\n\r\n")
         answer = await client.rest()
         assert answer.startswith(b"HTTP/1.1 500 ") and b"connection: close" in answer.lower()
@@ -186,7 +186,7 @@ def test_an_error_that_is_not_sent_is_no_hit(with_bench: Any, asked: bytes, stat
 
     async def work(bench: Any) -> None:
         bench.fault("http_error", status=503, count=1)
-        client = await bench.client("127.0.0.1:1")
+        client = await bench.client(bench.nowhere())
         client.send(asked)
         assert (await client.rest()).startswith(b"HTTP/1.1 %d " % status)
         assert bench.evidence.after(0, 10).records == ()
@@ -201,7 +201,7 @@ def test_an_error_for_a_client_that_leaves_is_no_hit(with_bench: Any) -> None:
 
     async def work(bench: Any) -> None:
         bench.fault("http_error", status=503)
-        client = await bench.client("127.0.0.1:1")
+        client = await bench.client(bench.nowhere())
         client.send(b"POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 4\r\n\r\nab")
         await asyncio.sleep(0.1)
         client.transport.close()
