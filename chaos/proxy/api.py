@@ -19,9 +19,10 @@ from urllib.parse import quote, unquote
 
 from chaos.fault_proxy import ProxyState, Toxic
 from chaos.proxy.answers import Answer, Route
+from chaos.proxy.asked import ProxyInput, RefusedError
 from chaos.proxy.bodies import BadBodyError, Field, decode, kind, read_attributes, read_object
 from chaos.proxy.extensions import extension_routes
-from chaos.proxy.registry import ProxyInput, RefusedError, Registry
+from chaos.proxy.registry import Registry
 from chaos.proxy.toxics import stage_kinds
 
 VERSION = "2.12.0-ragquake-builtin"

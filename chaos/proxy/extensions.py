@@ -12,12 +12,13 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from chaos.proxy.answers import Answer, Route
+from chaos.proxy.asked import RefusedError
 from chaos.proxy.bodies import Fraction, decode
 from chaos.proxy.http.fault_set import HttpFaults
 from chaos.proxy.http.routes import http_fault_routes
 from chaos.proxy.leases import LEAST_S, MOST_S, Lease
 from chaos.proxy.metrics import CONTENT_TYPE, exposition
-from chaos.proxy.registry import RefusedError, Registry
+from chaos.proxy.registry import Registry
 
 MOST_RECORDS = 5_000
 _MOST_NAME = 200

@@ -19,7 +19,8 @@ from chaos.proxy.toxics import Chunk, Held, Stage, stage_kinds
 from chaos.proxy.toxics.stage import Receiver, Timer
 
 if TYPE_CHECKING:
-    from chaos.proxy.connection import Connection, End
+    from chaos.proxy.connection import Connection
+    from chaos.proxy.end import End
 
 _EARLY_BYTES = 64 * 1024
 _KINDS = stage_kinds()

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from chaos.fault_proxy import ProxyState, Toxic
 from chaos.proxy.acceptor import Acceptor, Descriptors
 from chaos.proxy.addresses import listen_on, name_of, parse_address
-from chaos.proxy.connection import Common, Connection, Dial, End
+from chaos.proxy.connection import Common, Connection, Dial
+from chaos.proxy.end import End
 from chaos.proxy.http.hop import Hop
 from chaos.proxy.toxics import stage_kinds
 

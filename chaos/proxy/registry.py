@@ -18,39 +18,19 @@ from typing import Any
 from chaos.fault_proxy import ProxyState, Toxic
 from chaos.proxy.acceptor import Descriptors
 from chaos.proxy.addresses import AddressError, look_up
+from chaos.proxy.asked import ProxyInput, RefusedError, require_fields, require_path, with_attributes
 from chaos.proxy.connection import Common
 from chaos.proxy.evidence import Evidence
 from chaos.proxy.http.hop import Hop
 from chaos.proxy.leases import LeaseMissingError, Leases
 from chaos.proxy.loop_lag import LoopLag
 from chaos.proxy.proxy import Proxy
-from chaos.proxy.toxics import Held, Stage, stage_kinds
+from chaos.proxy.toxics import Held, stage_kinds
 
 _TRY_AGAIN_S = 1.0
 _DESCRIPTORS = 1_000_000
 _STOP_STEPS = 100
 _log = logging.getLogger(__name__)
-
-
-class RefusedError(Exception):
-    """A request that cannot be done, with the HTTP status that says why."""
-
-    def __init__(self, message: str, status: int) -> None:
-        self.message = message
-        self.status = status
-        super().__init__(message)
-
-
-@dataclass(frozen=True, slots=True)
-class ProxyInput:
-    """A proxy as a client asks for it; `http` and `lease` are not Toxiproxy's."""
-
-    name: str
-    listen: str
-    upstream: str
-    enabled: bool
-    http: bool = False
-    lease: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +93,7 @@ class Registry:
 
     async def create(self, wanted: ProxyInput) -> ProxyState:
         """A new proxy; one that cannot listen is not added."""
-        _require(wanted)
+        require_fields(wanted)
         async with self._lock:
             self.require_lease(wanted.lease)
             if wanted.name in self._proxies:
@@ -162,7 +142,7 @@ class Registry:
         """Add what is not there, replace what differs, leave the rest; the first failure ends it."""
         for index, each in enumerate(wanted, start=1):
             try:
-                _require(each)
+                require_fields(each)
                 self.require_lease(each.lease)
             except RefusedError as refused:
                 return Populated((), RefusedError(f"{refused.message} at proxy {index}", refused.status))
@@ -205,17 +185,17 @@ class Registry:
         async with self._lock:
             found = self.find(proxy)
             self.require_lease(toxic.lease)
-            _addressable(toxic.name)
+            require_path(toxic.name)
             if toxic.name in found.toxics:
                 raise RefusedError("toxic already exists", 409)
-            added = _checked(replace(toxic, attributes=stage_kinds()[toxic.type].defaults), asked)
+            added = with_attributes(replace(toxic, attributes=stage_kinds()[toxic.type].defaults), asked)
             found.put_toxic(added)
             return added
 
     async def update_toxic(self, proxy: str, name: str, toxicity: float, asked: Mapping[str, Any]) -> Toxic:
         """Merge attributes into a toxic, key by key; a refused update changes nothing."""
         async with self._lock:
-            changed = _checked(replace(self.toxic(proxy, name), toxicity=toxicity), asked)
+            changed = with_attributes(replace(self.toxic(proxy, name), toxicity=toxicity), asked)
             self.find(proxy).put_toxic(changed)
             return changed
 
@@ -318,32 +298,3 @@ def _start(proxy: Proxy, where: str) -> None:
         proxy.start(where)
     except AddressError as error:
         raise RefusedError(str(error), 500) from None
-
-
-def _require(wanted: ProxyInput) -> None:
-    for field in ("name", "upstream"):
-        if not getattr(wanted, field):
-            raise RefusedError(f"missing required field: {field}", 400)
-    _addressable(wanted.name)
-
-
-def _addressable(name: str) -> None:
-    if name in (".", ".."):
-        raise RefusedError(f"nothing can be named {name!r}: no path leads to it", 400)
-
-
-def _checked(toxic: Toxic, asked: Mapping[str, Any]) -> Toxic:
-    """The toxic with the attributes `asked` for, unless it could not work with them."""
-    kind: type[Stage] = stage_kinds()[toxic.type]
-    names = {name.lower(): name for name in kind.defaults}
-    merged = dict(toxic.attributes)
-    for key, value in asked.items():
-        if key.lower() not in names:
-            allowed = ", ".join(kind.defaults) or "none"
-            raise RefusedError(f"{toxic.type} has no attribute {key!r}; allowed: {allowed}", 400)
-        merged[names[key.lower()]] = value
-    if not 0.0 <= toxic.toxicity <= 1.0:
-        raise RefusedError(f"toxicity must be within 0..1, not {toxic.toxicity}", 400)
-    if why := kind.refuse(merged):
-        raise RefusedError(why, 400)
-    return replace(toxic, attributes=merged)

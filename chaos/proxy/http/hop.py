@@ -22,7 +22,8 @@ from chaos.proxy.http.fault_set import HttpFaults
 from chaos.proxy.http.peer import Peer
 
 if TYPE_CHECKING:
-    from chaos.proxy.connection import Dial, End
+    from chaos.proxy.connection import Dial
+    from chaos.proxy.end import End
 
 DIAL_TIMEOUT_S = 30.0
 """As long as the proxy itself waits for an upstream."""

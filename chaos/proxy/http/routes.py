@@ -11,10 +11,10 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
+from chaos.proxy.asked import RefusedError
 from chaos.proxy.http.fault_set import MAX_FAULTS, HttpFaults
 from chaos.proxy.http.faults import BadFaultError, HttpFaultSpec, http_fault_kinds
 from chaos.proxy.http.faults.fault import shown
-from chaos.proxy.registry import RefusedError
 
 MAX_COUNT = 1_000_000
 _KEYS = ("name", "type", "attributes", "path", "method", "probability", "count", "lease")

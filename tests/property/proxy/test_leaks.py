@@ -23,8 +23,9 @@ import pytest
 
 from chaos.fault_proxy import Toxic
 from chaos.proxy import proxy as proxy_module
+from chaos.proxy.asked import ProxyInput
 from chaos.proxy.evidence import Evidence
-from chaos.proxy.registry import ProxyInput, Registry
+from chaos.proxy.registry import Registry
 
 pytestmark = pytest.mark.slow
 

@@ -13,7 +13,8 @@ import pytest
 
 from chaos.proxy import connection as connection_module
 from chaos.proxy.acceptor import Descriptors
-from chaos.proxy.registry import ProxyInput, Registry
+from chaos.proxy.asked import ProxyInput
+from chaos.proxy.registry import Registry
 
 Act = Callable[[Registry, asyncio.StreamWriter], Awaitable[None]]
 

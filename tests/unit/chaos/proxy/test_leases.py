@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from chaos.fault_proxy import Toxic
+from chaos.proxy.asked import ProxyInput, RefusedError
 from chaos.proxy.leases import LeaseMissingError, Leases
-from chaos.proxy.registry import ProxyInput, RefusedError, Registry
+from chaos.proxy.registry import Registry
 
 HOST = "127.45.0.1"  # nobody's outgoing connection takes a port of this address
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from chaos.fault_proxy import Toxic
-from chaos.proxy.registry import ProxyInput, RefusedError, Registry
+from chaos.proxy.asked import ProxyInput, RefusedError
+from chaos.proxy.registry import Registry
 
 names = st.sampled_from(["a", "b", "c"])
 toxic_names = st.sampled_from(["t", "u"])

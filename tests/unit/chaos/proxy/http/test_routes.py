@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chaos.proxy.asked import RefusedError
 from chaos.proxy.http.fault_set import MAX_FAULTS, HttpFaults
 from chaos.proxy.http.faults import http_fault_kinds
 from chaos.proxy.http.routes import http_fault_routes, read_spec
-from chaos.proxy.registry import RefusedError
 
 
 def test_a_fault_is_read_with_its_defaults() -> None:
