@@ -177,8 +177,9 @@ class ToxicFault(Fault, ABC):
     def change(self, at: Controls, name: str) -> None:
         at.proxy.update_toxic(self.on, self.toxic(name))
 
-    def remove(self, at: Controls, name: str) -> None:
+    def remove(self, at: Controls, name: str) -> Mapping[str, Any] | None:
         at.proxy.remove_toxic(self.on, name)
+        return None
 
     def read_back(self, at: Controls, name: str) -> Mapping[str, Any]:
         state = at.proxy.proxy(self.on)
