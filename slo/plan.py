@@ -187,20 +187,23 @@ def _fault(
     expects = dict(facts["expects"]) if facts.get("expects") else None
     stretches = _stretches([(event, at_s) for event in own if (at_s := offset(event)) is not None], expects)
     is_out = not stretches or stretches[-1].removed
+    observed = tuple(
+        event["observed"] for event in own if event.get("event") == "fault.removed" and event.get("observed")
+    )
+    injected_s = offset(_first(own, "fault.injected"))
+    ended_s = offset({"at_s": observed[0].get("ended_at_s")}) if observed else None
+    if injected_s is not None and ended_s is not None:
+        injected_s = min(injected_s, ended_s)  # a restart is told of when the part is back
     return PlannedFault(
         name=name,
         on=str(facts.get("on")),
         kind=str(facts.get("kind")),
         parameters=dict(facts.get("parameters") or {}),
         expects=expects,
-        injected_s=offset(_first(own, "fault.injected")),
+        injected_s=injected_s,
         verified_s=offset(_first(own, "fault.verified")),
         removed_s=offset(_last(own, "fault.removed")) if is_out else None,
-        observed=tuple(
-            event["observed"]
-            for event in own
-            if event.get("event") == "fault.removed" and event.get("observed")
-        ),
+        observed=observed,
         stretches=stretches,
     )
 

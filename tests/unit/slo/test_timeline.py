@@ -31,6 +31,17 @@ def test_faults_and_breakers_are_stretches_of_the_run(healthy, tmp_path: Path):
     assert all(one.end_s == other.start_s for one, other in pairwise(lane))
 
 
+def test_a_restart_is_in_from_the_moment_in_which_the_part_ended(healthy, tmp_path: Path):
+    """The journal has it only when the part is back; the answers that were lost were lost before."""
+    removed = healthy.event("fault.removed")
+    removed["observed"] = {
+        "bit": True,
+        "ended_at_s": healthy.event("load.started")["t0_s"] + 33.5,
+        "away_s": 1.5,
+    }
+    assert compute(healthy.write(tmp_path / "run")).faults[0].start_s == 33.5
+
+
 def test_a_fault_that_was_never_removed_lasts_to_the_end(healthy, tmp_path: Path):
     """A killed run is drawn as far as anyone knows."""
     healthy.drop_events("fault.removed", "run.finished", "load.ended")
