@@ -146,6 +146,7 @@ class Conversation:
             self._upload = Upload(client, upstream, where)
             await self._upload.begin(request, head, passage)
             await answering.pass_on(upstream, passage)
+            await self._upload.finish()
         except BadRequestError as error:
             self._drop_upstream()
             await answering.tell(error.status, str(error))

@@ -32,9 +32,12 @@ class Upload:
         self._upstream = upstream
         self._host = host
         self._rest: asyncio.Task[None] | None = None
+        self._is_awaited = False
+        """Whether the client asked to be told to send its body."""
 
     async def begin(self, request: h11.Request, head: RequestHead, passage: Passage | None) -> None:
         """Send the head and what has come of the body; the rest follows by itself. Raises BadRequestError."""
+        self._is_awaited = self._client.http.they_are_waiting_for_100_continue
         offers_http_2 = any(name == b"upgrade" for name, _ in request.headers)  # others are refused
         if offers_http_2:
             _stay_with_http_1(head.headers)
@@ -51,8 +54,27 @@ class Upload:
         if not complete:
             self._rest = asyncio.create_task(self._pass_rest())
 
+    async def finish(self) -> None:
+        """The answer came first: let the rest go, too, so that both connections can go on, if they are to.
+
+        Whoever waits for 100 Continue and is answered does not send its body.
+        """
+        rest, upstream = self._rest, self._upstream
+        if (
+            rest is None
+            or self._is_awaited
+            or upstream.http.their_state is not h11.DONE
+            or upstream.has_ended
+        ):
+            return
+        upstream.on_gone = rest.cancel
+        try:
+            await asyncio.wait([rest])
+        finally:
+            upstream.on_gone = None
+
     async def end(self) -> None:
-        """The answer is over: what was not sent by now is not sent."""
+        """What was not sent by now is not sent."""
         rest, self._rest = self._rest, None
         if rest is not None:
             rest.cancel()

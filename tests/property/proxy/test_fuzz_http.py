@@ -166,13 +166,13 @@ class Upstream:
             writer.close()
 
 
-async def exchange(port: int, request: bytes) -> bytes:
+async def exchange(port: int, request: bytes, patience_s: float = 0.25) -> bytes:
     """Send it, and take what comes until the proxy closes or falls silent."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     answer = b""
     try:
         writer.write(request)
-        async with asyncio.timeout(0.25):
+        async with asyncio.timeout(patience_s):
             while piece := await reader.read(65536):
                 answer += piece
     except (OSError, TimeoutError):
@@ -208,7 +208,7 @@ async def attack_in_batches(server: Attacked) -> tuple[int, int]:
         await asyncio.gather(*(one(name, attacker.request()) for name in names))
         upstream.good = True
         good = await exchange(
-            ports["faithful"], b"GET /search HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+            ports["faithful"], b"GET /search HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", PATIENCE_S
         )
         upstream.good = False
         assert good.endswith(RESULTS), good[:300]

@@ -137,13 +137,69 @@ def test_an_answer_may_come_before_the_body_is_sent(with_bench: Any) -> None:
 
     async def serve(reader: StreamReader, writer: StreamWriter) -> None:
         await head_of(reader)
-        writer.write(b"HTTP/1.1 413 No\r\ncontent-length: 0\r\n\r\n")
+        writer.write(b"HTTP/1.1 413 No\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
         await reader.read()
 
     async def work(bench: Any) -> None:
         client = await bench.client(await bench.upstream(serve))
         client.send(b"POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 100\r\n\r\nsome")
         assert (await client.rest()).startswith(b"HTTP/1.1 413 No")
+
+    with_bench(work)
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_connection_goes_on_after_an_early_answer(with_bench: Any, chunked: bool) -> None:
+    """An upstream that answers first and reads the body then is asked again over the same connection."""
+
+    size = 1_000_000
+
+    async def serve(reader: StreamReader, writer: StreamWriter) -> None:
+        await head_of(reader)
+        writer.write(OK)
+        await reader.readuntil(b"b\r\n0\r\n\r\n") if chunked else await reader.readexactly(size)
+        await head_of(reader)
+        writer.write(OK)
+        await reader.read()
+
+    async def work(bench: Any) -> None:
+        client = await bench.client(await bench.upstream(serve))
+        framing = b"transfer-encoding: chunked" if chunked else b"content-length: %d" % size
+        client.send(b"POST / HTTP/1.1\r\nhost: h\r\n" + framing + b"\r\n\r\n")
+        await client.until(OK)
+        client.send(b"1\r\na\r\n1\r\nb\r\n0\r\n\r\n" if chunked else b"x" * size)
+        client.send(GET)
+        await client.until(OK + OK)
+        assert bench.accepted == 1
+
+    with_bench(work)
+
+
+@pytest.mark.parametrize("who", ["client", "upstream"])
+def test_nobody_waits_for_a_body_that_does_not_come(with_bench: Any, who: str) -> None:
+    """After an early answer either side may leave: the other is let go."""
+
+    async def serve(reader: StreamReader, writer: StreamWriter) -> None:
+        await head_of(reader)
+        writer.write(OK)
+        if who == "upstream":
+            await asyncio.sleep(0.5)
+            return
+        assert await reader.read() == b"some"
+        gone.set()
+
+    gone = asyncio.Event()
+
+    async def work(bench: Any) -> None:
+        client = await bench.client(await bench.upstream(serve))
+        client.send(b"POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 100\r\n\r\nsome")
+        await client.until(OK)
+        async with asyncio.timeout(10):
+            if who == "client":
+                client.transport.close()
+                await gone.wait()
+            else:
+                assert await client.rest() == OK
 
     with_bench(work)
 
