@@ -7,6 +7,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from chaos.proxy.asked import RefusedError
+from chaos.proxy.bodies import BadBodyError
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -20,3 +23,13 @@ class Answer:
 
 Route = tuple[re.Pattern[str], Mapping[str, Callable[..., Awaitable[Answer]]]]
 """A path with names in it, and what answers each method: it gets the names and the body (GET: the query)."""
+
+
+def error_json(refused: RefusedError) -> dict[str, Any]:
+    """A refusal as Toxiproxy writes it."""
+    return {"error": refused.message, "status": refused.status}
+
+
+def bad_body(bad: BadBodyError) -> RefusedError:
+    """What a client is told of a body that cannot be decoded."""
+    return RefusedError(f"bad request body: {bad}", 400)
