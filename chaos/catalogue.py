@@ -138,6 +138,21 @@ def plan_rows(loaded: LoadedExperiment) -> list[Row]:
     ]
 
 
+def planned_fault_rows(loaded: LoadedExperiment) -> list[Row]:
+    """The faults of an experiment, with their parameters as they are written."""
+    return [
+        {
+            "fault": name,
+            "kind": f"{loaded.faults[name].kind} on {loaded.faults[name].on}",
+            "parameters": ", ".join(
+                f"{key}: {value}" for key, value in written.items() if key not in ("on", "kind")
+            )
+            or "none",
+        }
+        for name, written in loaded.experiment.faults.items()
+    ]
+
+
 def history_rows(runs: Path) -> list[Row]:
     """Earlier verdicts and breaking points, the newest first."""
     history = History(runs / FILE)
