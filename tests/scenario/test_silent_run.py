@@ -1,7 +1,7 @@
 """Runner and warden fall silent together, or the runner stands still: who takes what out, and what stays.
 
 On the built-in proxy the run's lease ends by itself, and with it every fault on bytes and on requests.
-Toxiproxy knows no lease, so there the warden is all there is: it is the negative control. What neither holds (a
+Toxiproxy knows no lease, so there the warden is all there is: the negative control. What neither holds (a
 part that stands still, a limit of open files, the parts themselves) waits for `ragquake rollback`.
 """
 
