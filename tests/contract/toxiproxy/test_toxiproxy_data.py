@@ -616,3 +616,22 @@ def test_a_hundred_toxics_come_and_go_under_traffic(server: Any, upstream: Start
     reader.join(20)
     assert not reader.is_alive()
     assert got[0] == data
+
+
+def test_documented_deviation_an_end_that_no_reset_peer_made(
+    server: Any, upstream: Start, connect: Connect
+) -> None:
+    """Toxiproxy resets a connection with a reset_peer however it ends; the built-in proxy passes the end on."""
+    end = threading.Event()
+
+    def serve(connection: socket.socket) -> None:
+        end.wait(5)
+        connection.close()
+
+    address = server.proxy(upstream(serve))
+    server.toxic("reset_peer", "upstream")
+    client = connect(address)
+    time.sleep(0.1)
+    end.set()
+    with contextlib.nullcontext() if server.is_builtin else pytest.raises(ConnectionResetError):
+        assert client.read() == b""
