@@ -146,7 +146,10 @@ def declared(fault: Fault) -> str:
 def when(fault: Fault, phases: Iterable[Phase]) -> str:
     """When a fault was in: `in fault, 70.1 s to 110.2 s`."""
     within = [phase.name for phase in phases if fault.name in phase.faults]
-    return f"in {' and '.join(within) or 'no phase'}, {at(fault.injected_s)} to {at(fault.removed_s)}"
+    planned = " and ".join(within) or "no phase"
+    if fault.injected_s is None:
+        return f"planned in {planned}"
+    return f"in {planned}, {at(fault.injected_s)} to {at(fault.removed_s)}"
 
 
 def recovery_time(value_s: float | None, censored: bool) -> str:

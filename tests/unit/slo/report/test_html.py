@@ -187,9 +187,11 @@ def test_a_fault_is_shown_with_when_it_was_in_and_what_it_did(verdict: Verdict, 
     assert "in fault, 70.1 s to 110.2 s" in section
 
     plain = verdict.model_dump(by_alias=True)
-    plain["faults"][0]["bite"] |= {"verdict": "inconclusive", "message": "it acted on 0 answers"}
+    plain["faults"][0]["bite"] |= {"verdict": "inconclusive", "message": "it was never injected"}
+    plain["faults"][0].update(injected_s=None, removed_s=None)
     section = _faults(html.render(Verdict.model_validate(plain), timeline))
-    assert "inconclusive</span>" in section and "it acted on 0 answers" in section
+    assert "inconclusive</span>" in section and "it was never injected" in section
+    assert "planned in fault<" in section
 
 
 def _faults(page: str) -> str:
