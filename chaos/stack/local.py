@@ -5,8 +5,7 @@ stack.json is written after each process is known and before anything is waited 
 finds a dead runner can end what it left. The parts under test get a lower priority than the proxy, the
 journeys and the receiver: on two cores an overloaded service would otherwise slow the measurement of
 itself. The service is started while the vector DB and the model server still warm up, because importing
-sentence-transformers takes it about 16 s and the others one or two. Where a fault acts on requests and the
-fault proxy is a Toxiproxy, which reads bytes alone, a built-in proxy stands behind it (`requests_proxy`).
+sentence-transformers takes it about 16 s and the others one or two.
 """
 
 from __future__ import annotations
@@ -28,7 +27,6 @@ from chaos.stack.description import (
     FILE_NAME,
     ModelServerRecord,
     PartRecord,
-    ProxyRecord,
     ServiceRecord,
     StackDescription,
 )
@@ -38,16 +36,16 @@ from chaos.stack.environment import (
     service_environment,
     this_machine,
 )
-from chaos.stack.errors import ProxyUnavailable, StackError, log_tail
+from chaos.stack.errors import StackError, log_tail
+from chaos.stack.fault_proxies import FaultProxies
 from chaos.stack.model_servers import ModelServer, simulator
 from chaos.stack.model_servers.model_server import READY_PATH
 from chaos.stack.part import STOP_GRACE_S, Part, PartPlan, wait_finished, wait_ready
 from chaos.stack.ports import choose_ports
 from chaos.stack.process import ProcessIdentity, spawned
-from chaos.stack.proxy_choice import ProxyChoice, named_version
+from chaos.stack.proxy_choice import ProxyChoice
 from chaos.stack.teardown import stop_recorded
-from chaos.stack.wiring import DEPENDENCIES, PORTS, REQUESTS_PORTS, Wiring
-from chaos.toxiproxy import Toxiproxy
+from chaos.stack.wiring import PORTS, REQUESTS_PORTS, Wiring
 
 PARTS_UNDER_TEST_NICE = 10
 SERVICE_READY_TIMEOUT_S = 180.0
@@ -90,16 +88,22 @@ class LocalStack:
         self.evidence = folder.absolute() / EVIDENCE_NAME
         self.description = StackDescription()
         self._index_dir = index_dir.absolute()
-        self._proxy = proxy
-        self._on_requests = on_requests
         self._otlp_endpoint = otlp_endpoint
         self._settings = dict(service_settings or {})
         self._model_server = model_server or simulator()
         self._named_ports = dict(ports or {})
         self._runner = runner
-        self._borrowed = BorrowedProxies(home)
         self._inherited = os.environ if environment is None else environment
         self._say = on_progress
+        self._proxies = FaultProxies(
+            proxy,
+            on_requests,
+            BorrowedProxies(home),
+            self.description,
+            launch=self._launch_proxy,
+            write=self._write,
+            say=on_progress,
+        )
         self._clock: Clock = clock or SystemClock()
         self._parts: dict[str, Part] = {}
         self._excused: set[str] = set()
@@ -210,7 +214,9 @@ class LocalStack:
 
     def _start(self) -> None:
         wiring = Wiring(
-            ports=choose_ports(PORTS + (REQUESTS_PORTS if self._has_chain else ()), self._named_ports),
+            ports=choose_ports(
+                PORTS + (REQUESTS_PORTS if self._proxies.are_chained else ()), self._named_ports
+            ),
             index_dir=self._index_dir,
             model_server=self._model_server,
             evidence=self.evidence,
@@ -227,9 +233,7 @@ class LocalStack:
             self._spawn("vector_db", wiring.vector_db_command(), wiring, "/healthz"),
             *self._start_model_server(wiring),
         ]
-        if self._has_chain:
-            self._start_requests_proxy(wiring)
-        self._start_proxy(wiring)
+        self._proxies.start(wiring)
         rag_settings = {name: value for name, value in settings.items() if name.startswith("RAG_")}
         self.description.service = ServiceRecord(url=wiring.url("service"), settings=rag_settings)
         started.append(
@@ -289,64 +293,13 @@ class LocalStack:
 
     def _say_waiting(self, part: Part, waited_s: float) -> None:
         newest = next(iter(log_tail(part.log, 1)), "nothing yet").strip()
-        self._say(f"{part.name} is still starting after {waited_s:.0f} s; it says: {newest[:LINE_LENGTH]}")
+        if len(newest) > LINE_LENGTH:
+            newest = newest[: LINE_LENGTH - 1] + "…"
+        self._say(f"{part.name} is still starting after {waited_s:.0f} s; it says: {newest}")
 
-    @property
-    def _has_chain(self) -> bool:
-        """Whether the fault proxy needs another one behind it, to read the requests."""
-        return self._on_requests and self._proxy.kind != "builtin"
-
-    def _start_requests_proxy(self, wiring: Wiring) -> None:
-        """Start the built-in proxy between the fault proxy and both dependencies."""
-        why = "a fault of the experiment acts on requests, which Toxiproxy does not read"
-        record = ProxyRecord(kind="builtin", api=wiring.url("requests_proxy"), why=why, owned=True)
-        self.description.requests_proxy = record
-        command = wiring.requests_proxy_command()
-        ready = f"{record.api}/version"
-        plan = PartPlan("requests_proxy", command, self.child_environment(), record.api, ready)
-        client = Toxiproxy(record.api)
-        try:
-            wait_ready([self._launch(plan)], self._clock)
-            record.version = client.version()
-            for name in DEPENDENCIES:
-                dependency = wiring.dependency(name)
-                client.create_proxy(name, dependency.next, dependency.upstream, http=True)
-        except FaultProxyError as error:
-            raise ProxyUnavailable(f"the built-in proxy at {record.api} ({why}) failed: {error}") from error
-        self._say(f"behind it: the built-in proxy {record.version}, because {why}")
-
-    def _start_proxy(self, wiring: Wiring) -> None:
-        """Start the fault proxy (or use the running one) and put it before both dependencies."""
-        choice = self._proxy
-        record = ProxyRecord(
-            kind=choice.kind, api=choice.api or wiring.url("proxy"), why=choice.why, owned=choice.owned
-        )
-        self.description.proxy = record
-        reads_requests = self._on_requests and not self._has_chain
-        client = Toxiproxy(record.api)
-        try:
-            if choice.owned:
-                command = wiring.proxy_command(choice)
-                ready = f"{record.api}/version"
-                plan = PartPlan("proxy", command, self.child_environment(), record.api, ready)
-                wait_ready([self._launch(plan)], self._clock)
-            else:
-                self._borrowed.make_room(client, DEPENDENCIES)
-            record.version = named_version(client.version(), choice)
-            if reads_requests:
-                self.description.requests_proxy = record
-            for name in DEPENDENCIES:
-                dependency = wiring.dependency(name)
-                if not choice.owned:
-                    self._borrowed.remember(record.api, name, dependency.listen, dependency.next)
-                self.description.dependencies[name] = dependency
-                self._write()
-                client.create_proxy(name, dependency.listen, dependency.next, http=reads_requests)
-        except FaultProxyError as error:
-            raise ProxyUnavailable(
-                f"the fault proxy at {record.api} ({choice.why}) failed: {error}"
-            ) from error
-        self._say(choice.sentence(record.version))
+    def _launch_proxy(self, name: str, command: tuple[str, ...], api: str) -> None:
+        plan = PartPlan(name, command, self.child_environment(), api, f"{api}/version")
+        wait_ready([self._launch(plan)], self._clock)
 
     def _spawn(
         self,

@@ -205,7 +205,7 @@ class Dependencies(LocalStack):
         )
         database = self._spawn("vector_db", wiring.vector_db_command(), wiring, "/healthz")
         parts = [database, *self._start_model_server(wiring)]
-        self._start_proxy(wiring)
+        self._proxies.start(wiring)
         wait_ready(parts, SystemClock())
 
 

@@ -44,14 +44,12 @@ class WithoutService(LocalStack):
 
     def _start(self) -> None:
         wiring = Wiring(
-            ports=choose_ports(PORTS + (REQUESTS_PORTS if self._has_chain else ()), {}),
+            ports=choose_ports(PORTS + (REQUESTS_PORTS if self._proxies.are_chained else ()), {}),
             index_dir=self._index_dir,
             model_server=simulator(),
         )
         database = self._spawn("vector_db", wiring.vector_db_command(), wiring, "/healthz")
-        if self._has_chain:
-            self._start_requests_proxy(wiring)
-        self._start_proxy(wiring)
+        self._proxies.start(wiring)
         wait_ready([database], SystemClock())
 
     @property
