@@ -32,12 +32,12 @@ class Upload:
         self._upstream = upstream
         self._host = host
         self._rest: asyncio.Task[None] | None = None
-        self._is_awaited = False
-        """Whether the client asked to be told to send its body."""
+        self._awaits_100 = False
+        """Whether the client sends its body only when it is told to."""
 
     async def begin(self, request: h11.Request, head: RequestHead, passage: Passage | None) -> None:
         """Send the head and what has come of the body; the rest follows by itself. Raises BadRequestError."""
-        self._is_awaited = self._client.http.they_are_waiting_for_100_continue
+        self._awaits_100 = self._client.http.they_are_waiting_for_100_continue
         offers_http_2 = any(name == b"upgrade" for name, _ in request.headers)  # others are refused
         if offers_http_2:
             _stay_with_http_1(head.headers)
@@ -62,7 +62,7 @@ class Upload:
         rest, upstream = self._rest, self._upstream
         if (
             rest is None
-            or self._is_awaited
+            or self._awaits_100
             or upstream.http.their_state is not h11.DONE
             or upstream.has_ended
         ):
