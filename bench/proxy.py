@@ -108,12 +108,18 @@ def look(found: Field, subject: Subject, case: Case, seconds: float) -> Seen:
         return requests(found, subject, slow=case.slow, connections=case.connections, seconds=seconds)
     if case.what == "bulk":
         return bulk(found, subject, slow=case.slow, seconds=seconds)
-    return paced(found, subject, slow=case.slow, rate=PACE, seconds=seconds)
+    seen = paced(found, subject, slow=case.slow, rate=PACE, seconds=seconds)
+    if not seen.counted.requests:
+        raise NothingMeasured(f"{subject.name} answered nothing at {PACE:.0f} requests/s, {case.toxic}")
+    return seen
 
 
 def measure(found: Field, *, rounds: int, seconds: float, say: show.Say) -> list[Figure]:
-    """Every case of every subject once a round, the subjects in another order each time."""
+    """Every case of every subject once a round, in another order each time, after a look to warm up."""
     seen: dict[tuple[Case, str], list[Seen]] = {}
+    say("warming up")
+    for subject in found.subjects:
+        look(found, subject, Case("added", False, 64), 0.5)
     for number in range(rounds):
         turn = number % len(found.subjects)
         order = found.subjects[turn:] + found.subjects[:turn]
@@ -195,6 +201,12 @@ def verdicts(figures: Sequence[Figure]) -> list[Verdict]:
                     ratio <= AIM_P99_RATIO,
                 )
             )
+    failed = {(figure.subject, figure.case): figure.failed for figure in figures if figure.failed}
+    for (subject, case), count in failed.items():
+        text = (
+            f"{subject}: {count} requests failed ({case.what}, {case.toxic}, {case.connections} connections)"
+        )
+        found.append(Verdict(text, 0.0, False))
     return found
 
 
@@ -247,7 +259,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m bench.proxy",
         description="The built-in proxy beside Toxiproxy; exit 1 when it bears less than half of its "
-        "requests/s or adds more than twice its p99.",
+        "requests/s, adds more than twice its p99, or when a request failed.",
     )
     parser.add_argument(
         "--quick", action="store_true", help="one round of a second each: one minute, not four"

@@ -52,6 +52,24 @@ def test_the_exit_code_says_whether_the_aim_is_reached(
     assert proxy.main(["--quick"]) == code
 
 
+def test_a_request_that_failed_misses_the_aim() -> None:
+    """What is refused quickly looks fast: no ratio makes up for it."""
+    good = figures()
+    assert all(verdict.reached is not False for verdict in proxy.verdicts(good))
+    told = proxy.verdicts([replace(good[1], failed=3), *(good[:1] + good[2:])])
+    missed = [verdict.text for verdict in told if verdict.reached is False]
+    assert missed == ["no toxic, 1 connection: 3 requests failed at the built-in proxy"]
+
+
+def test_a_proxy_that_answers_nothing_is_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without an answer the p99 is 0, which would add less than any proxy."""
+    silent = Seen(replace(COUNTED, requests=0, p99_s=0.0), 0.0, 0.0, 1)
+    monkeypatch.setattr(proxy, "paced", lambda *_, **__: silent)
+    subject: Any = SimpleNamespace(name=BUILTIN)
+    with pytest.raises(NothingMeasured, match="answered nothing"):
+        proxy.look(SimpleNamespace(), subject, Case("added", False, 64), 1.0)  # type: ignore[arg-type]
+
+
 def test_where_the_client_was_the_limit_cpu_time_decides() -> None:
     """A rate that the client set says nothing about the proxies, so requests per core are compared."""
     told = [
