@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import select
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
-from chaos.stack.process import ProcessIdentity
-from chaos.warden import DONE, watch
+from chaos.errors import EnvironmentFailure
+from chaos.stack.process import ProcessIdentity, spawned
+from chaos.warden import DONE, Warden, watch
 
 ME = ProcessIdentity.of_this_process()
 
@@ -53,3 +57,14 @@ def test_a_runner_that_stands_still_for_as_long_as_a_lease_is_silent(monkeypatch
     monkeypatch.setattr(select, "select", lambda *_: ([], [], []))
     assert watch(0, ME, look_every_s=1.0, suspended_for_s=3.0) is False
     assert looks == [True, True, True, False, True, True, True, True]
+
+
+def test_a_run_does_not_go_on_without_its_warden(tmp_path: Path) -> None:
+    """Nobody would clean up after it; one that is at its post is no reason to stop."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        warden = Warden(process, spawned(process), (), tmp_path / "warden.log")
+        warden.require_alive()
+        process.kill()
+        process.wait()
+        with pytest.raises(EnvironmentFailure, match=r"warden \(pid \d+\) ended \(exit -9\)"):
+            warden.require_alive()
