@@ -168,6 +168,7 @@ class Connection:
             self.close()
         elif link.is_cut:
             link.sink.close()
+            link.sink.outgoing.receive_end()  # nothing more is read from it
         else:
             link.sink.finish()
 

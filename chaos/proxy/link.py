@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from chaos.proxy.connection import Connection
     from chaos.proxy.end import End
 
-_EARLY_BYTES = 64 * 1024
+_MOST_UNSENT_BYTES = 64 * 1024
 _KINDS = stage_kinds()
 
 
@@ -31,6 +31,7 @@ class Link:
 
     __slots__ = (
         "_behind_bytes",
+        "_dropped_bytes",
         "_early",
         "_early_bytes",
         "_is_open",
@@ -67,6 +68,7 @@ class Link:
         self._behind_bytes = 0
         self._early: list[bytes] = []
         self._early_bytes = 0
+        self._dropped_bytes = 0
         self._is_open = False
         self._stops: set[object] = set()
         self.stages: list[Stage] = []
@@ -94,8 +96,8 @@ class Link:
     def receive(self, data: bytes) -> None:
         """Bytes from the source, when there is a toxic; without one they go to `write` directly."""
         if self.is_cut:
-            return
-        if self.head is not None:
+            self._drop(data)
+        elif self.head is not None:
             self.head.feed(Chunk(data, self._loop.time()))
         else:
             self.write(data)
@@ -117,7 +119,7 @@ class Link:
         elif not self.ended:
             self.ended = True
             if self.is_cut:
-                self.write = _nothing
+                self.write = self._drop
             self.connection.link_ended(self)
 
     def cut(self, by: Stage, with_reset: bool = False) -> None:
@@ -177,7 +179,7 @@ class Link:
         self.stages.clear()
         self.head = None
         self._early.clear()
-        self.write = _nothing
+        self.write = self._drop
         self.ended = True
         self._count_behind(-self._behind_bytes)
 
@@ -231,9 +233,11 @@ class Link:
         """The upstream is not connected yet; a client that is read on is seen when it breaks off."""
         self._early.append(data)
         self._early_bytes += len(data)
-        if self._early_bytes > _EARLY_BYTES:
+        if self._early_bytes > _MOST_UNSENT_BYTES:
             self.stop(self)
 
-
-def _nothing(data: bytes) -> None:
-    """Where bytes go that nobody will read."""
+    def _drop(self, data: bytes) -> None:
+        """Nobody gets these. A few are read all the same, so that their sender sees an end and no reset."""
+        self._dropped_bytes += len(data)
+        if self._dropped_bytes > _MOST_UNSENT_BYTES:
+            self.stop(self)

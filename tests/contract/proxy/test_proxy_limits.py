@@ -311,3 +311,24 @@ def test_a_name_with_a_slash_is_reached_by_its_code(builtin: Any, echo: str) -> 
         assert answer.status_code == 400
         assert "no path leads to it" in answer.json()["error"]
     assert builtin.ask("DELETE", "/proxies/a%2Fb").status_code == 204
+
+
+def test_what_a_cut_connection_still_sends_is_not_read_for_ever(
+    builtin: Any, upstream: Callable[..., str], connect: Connect
+) -> None:
+    """Behind a limit that is reached, a slow_close keeps the connection open; its upstream has to wait."""
+
+    def serve(connection: socket.socket) -> None:
+        while True:
+            connection.sendall(b"x" * 65536)
+
+    address = builtin.proxy(upstream(serve))
+    builtin.toxic("limit_data", bytes=100)
+    builtin.toxic("slow_close", delay=60_000)
+    client = connect(address)
+    assert len(client.recv(100)) == 100
+    time.sleep(0.3)
+    read_bytes = builtin.metric("received_bytes_total", proxy="p", **{"from": "upstream"})
+    assert 100 <= read_bytes < 1_000_000
+    time.sleep(0.3)
+    assert builtin.metric("received_bytes_total", proxy="p", **{"from": "upstream"}) == read_bytes

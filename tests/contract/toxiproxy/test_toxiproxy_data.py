@@ -621,7 +621,7 @@ def test_a_hundred_toxics_come_and_go_under_traffic(server: Any, upstream: Start
 def test_documented_deviation_an_end_that_no_reset_peer_made(
     server: Any, upstream: Start, connect: Connect
 ) -> None:
-    """Toxiproxy resets a connection with a reset_peer however it ends; the built-in proxy passes the end on."""
+    """Toxiproxy resets a connection with a reset_peer however it ends, the built-in proxy by that alone."""
     end = threading.Event()
 
     def serve(connection: socket.socket) -> None:
