@@ -67,7 +67,7 @@ class Upload:
             or upstream.has_ended
         ):
             return
-        upstream.on_gone = rest.cancel
+        upstream.on_gone = self._stop
         try:
             await asyncio.wait([rest])
         finally:
@@ -75,10 +75,13 @@ class Upload:
 
     async def end(self) -> None:
         """What was not sent by now is not sent."""
-        rest, self._rest = self._rest, None
-        if rest is not None:
-            rest.cancel()
-            await asyncio.gather(rest, return_exceptions=True)
+        self._stop()
+        if self._rest is not None:
+            await asyncio.gather(self._rest, return_exceptions=True)
+
+    def _stop(self) -> None:
+        if self._rest is not None:
+            self._rest.cancel()
 
     async def _changed(self, head: RequestHead, passage: Passage) -> bytes:
         """The head of a request that a fault struck, and its body if one changes it."""
