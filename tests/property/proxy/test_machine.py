@@ -316,12 +316,18 @@ class ProxyMachine(RuleBasedStateMachine):
         index=indexes,
         toxic=holding_toxics,
         stream=streams,
-        size=st.integers(1000, 60_000),
+        sizes=st.lists(st.integers(1000, 30_000), min_size=1, max_size=4),
         update=st.booleans(),
         data=st.data(),
     )
     def say_and_change(
-        self, index: int, toxic: tuple[str, Any], stream: str, size: int, update: bool, data: st.DataObject
+        self,
+        index: int,
+        toxic: tuple[str, Any],
+        stream: str,
+        sizes: list[int],
+        update: bool,
+        data: st.DataObject,
     ) -> None:
         """Bytes into a toxic that is changed or removed a millisecond later, while it holds them."""
         connection = self.pick(index)
@@ -330,8 +336,9 @@ class ProxyMachine(RuleBasedStateMachine):
         proxy, name = connection.proxy, "holding"
         if name not in self.model[proxy][1]:
             self.add(proxy, name, Known(toxic[0], stream, toxic[1]), 1.0)
-        self.say(connection.flows[self.model[proxy][1][name].stream], size)
-        self.wait_s(0.001)
+        for size in sizes:
+            self.say(connection.flows[self.model[proxy][1][name].stream], size)
+            self.wait_s(0.001)
         self.update(proxy, name, data) if update else self.remove(proxy, name)
 
     @precondition(lambda self: len(self.connections) < 4)
@@ -352,7 +359,7 @@ class ProxyMachine(RuleBasedStateMachine):
     def pick(self, index: int) -> Connection | None:
         return self.connections[index % len(self.connections)] if self.connections else None
 
-    @rule(index=indexes, stream=streams, size=st.integers(1, 60_000))
+    @rule(index=indexes, stream=streams, size=st.integers(1, 60_000) | st.just(600_000))
     def send(self, index: int, stream: str, size: int) -> None:
         connection = self.pick(index)
         if connection is not None:
