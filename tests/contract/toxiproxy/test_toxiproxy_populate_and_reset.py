@@ -109,6 +109,15 @@ def test_populate_always_replaces_port_0(server: Any) -> None:
     assert first["enabled"] is second["enabled"] is True
 
 
+def test_populate_leaves_a_disabled_proxy_on_port_0(server: Any) -> None:
+    """Until it has listened, port 0 is the same as port 0: its toxics stay, and `enabled` is ignored."""
+    wanted = {"name": "a", "upstream": UP, "listen": "127.0.0.1:0"}
+    server.ask("POST", "/populate", [{**wanted, "enabled": False}])
+    server.toxic("latency", proxy="a", latency=5)
+    again = server.ask("POST", "/populate", [wanted]).json()["proxies"][0]
+    assert (again["enabled"], len(again["toxics"])) == (False, 1)
+
+
 def test_populate_leaves_the_same_proxy_as_it_is(server: Any) -> None:
     """The same resolved address and upstream: toxics stay and `enabled` is ignored."""
     listen = an_address()
