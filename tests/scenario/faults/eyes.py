@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import h11
@@ -29,6 +29,12 @@ class Question:
     path: str
     body: Any
     closes: bool = False
+
+    def larger(self, times: int) -> Question:
+        """A search for so many vectors at once."""
+        if times == 1:
+            return self
+        return replace(self, body=self.body | {"vectors": self.body["vectors"] * times})
 
 
 @dataclass(slots=True)

@@ -1,19 +1,20 @@
 """Every fault of the catalogue: its effect at the client, its record, and its undoing, all under traffic.
 
 The parts are real: the vector DB with its index, and the model server's simulator, with the built-in proxy in
-front of both. A kind that has no case here fails the first test, which needs no process.
+front of both. `cases.py` says how a client sees each kind; one without a case fails a unit test.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import socket
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,159 +25,21 @@ from chaos.clock import SystemClock
 from chaos.controls import Controls, controls_of
 from chaos.fault_control import FaultControl
 from chaos.faults import Fault, fault_kinds, parse_fault
+from chaos.faults.over_time import Flap, OverTime
 from chaos.journal import Journal, outstanding_undos, read
 from chaos.stack.local import LocalStack
 from chaos.stack.model_servers import simulator
 from chaos.stack.part import wait_ready
 from chaos.stack.ports import choose_ports
+from chaos.stack.process import ProcessIdentity
 from chaos.stack.proxy_choice import choose_proxy
 from chaos.stack.wiring import PORTS, Wiring
 from chaos.undo import perform
 
-from .eyes import Crowd, Question, Seen, Traffic
+from .cases import CASES, QUESTIONS, Case
+from .eyes import Crowd, Seen, Traffic
 
 HOME = Path(__file__).resolve().parents[3] / ".ragquake"
-SEARCH = "/v1/collections/corpus/search"
-QUESTIONS: Mapping[str, tuple[Question, ...]] = {
-    "llm": (
-        Question(
-            "/v1/chat/completions",
-            {
-                "model": "tiny",
-                "stream": True,
-                "max_tokens": 12,
-                "messages": [{"role": "user", "content": "How do I rename a file? " * 8}],
-            },
-        ),
-    ),
-    "vector_db": tuple(
-        Question(SEARCH, {"vectors": [[round(sign * 0.001 * n, 6) for n in range(384)]], "k": 3})
-        for sign in (1, -1)
-    ),
-}
-
-Effect = Callable[[Seen, Seen], bool]
-"""What a client sees, and what it would have seen without the fault."""
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """A fault of one kind, and how a client sees it."""
-
-    on: str
-    effect: Effect
-    raw: Mapping[str, Any] = field(default_factory=dict)
-    spoils: bool = True
-    """An answer that shows it is another one; else it says the same, only later or in other pieces."""
-    closes: bool = False
-    """The clients ask for a connection that ends behind its answer."""
-    crowd: int = 0
-    """So many others want connections to the part while it is in, and keep them open."""
-
-
-def _is(outcome: str) -> Effect:
-    return lambda seen, _: seen.outcome == outcome
-
-
-def _status(code: int) -> Effect:
-    return lambda seen, _: seen.status == code
-
-
-def _fails(seen: Seen, _: Seen) -> bool:
-    return seen.outcome != "whole" or seen.status == 502
-
-
-def _hits(seen: Seen) -> list[Any]:
-    return list(seen.json["results"][0])
-
-
-def _shuffled(seen: Seen, whole: Seen) -> bool:
-    names, scores = ([hit[key] for hit in _hits(seen)] for key in ("id", "score"))
-    of_whole, scores_of_whole = ([hit[key] for hit in _hits(whole)] for key in ("id", "score"))
-    return names != of_whole and sorted(names) == sorted(of_whole) and scores == scores_of_whole
-
-
-def _stale(seen: Seen, whole: Seen) -> bool:
-    return seen.status == 200 and _hits(seen) != _hits(whole)
-
-
-AFTER_THREE = {"after_tokens": 3}
-CASES: Mapping[str, Case] = {
-    "abort": Case("llm", lambda seen, _: seen.finish == "abort" and seen.is_done, AFTER_THREE),
-    "bandwidth": Case("llm", lambda seen, _: seen.over_s > len(seen.body) / 6_000, {"rate": 5}, spoils=False),
-    "context_overflow": Case("llm", _status(400)),
-    "cpu_hog": Case(
-        "llm", lambda seen, whole: seen.over_s > 2 * whole.over_s, {"workers": 8, "above": 10}, False
-    ),
-    "cut": Case("llm", lambda seen, _: seen.outcome == "broken off" and len(seen.token_s) == 3, AFTER_THREE),
-    "done_after_abort": Case(
-        "llm",
-        lambda seen, _: seen.finish == "error" and seen.is_done,
-        {**AFTER_THREE, "finish_reason": "error"},
-    ),
-    "down": Case("vector_db", _is("refused")),
-    "empty_results": Case("vector_db", lambda seen, _: seen.status == 200 and _hits(seen) == []),
-    "file_descriptors": Case("llm", _fails, {"leave": 0}, crowd=12),
-    "http_error": Case(
-        "vector_db",
-        lambda seen, _: seen.status == 429 and seen.retry_after == "2",
-        {"status": 429, "retry_after": "1500ms"},
-    ),
-    "kill": Case("llm", _fails),
-    "latency": Case("llm", lambda seen, _: (seen.head_s or 0.0) >= 0.6, {"latency": "600ms"}, spoils=False),
-    "limit_data": Case("llm", _is("broken off"), {"bytes": 700}),
-    "malformed_chunk": Case("llm", lambda seen, _: seen.unreadable == 1 and seen.is_done, AFTER_THREE),
-    "malformed_json": Case("vector_db", lambda seen, _: seen.status == 200 and seen.json is None),
-    "memory_pressure": Case("llm", lambda seen, whole: seen.says == whole.says, {"mib": 64}, spoils=False),
-    "pause": Case("llm", _is("silent")),
-    "rate_limited": Case(
-        "llm", lambda seen, _: seen.status == 429 and seen.retry_after == "2", {"retry_after": "1500ms"}
-    ),
-    "reset": Case("llm", _is("reset")),
-    "restart": Case("llm", _fails, {"grace": "1s"}),
-    "shuffled_results": Case("vector_db", _shuffled),
-    "slicer": Case(
-        "llm",
-        lambda seen, whole: seen.reads > 3 * whole.reads,
-        {"average_size": 16, "size_variation": 8, "delay": "1ms"},
-        spoils=False,
-    ),
-    "slow_body": Case(
-        "vector_db",
-        lambda seen, _: bool(seen.body_s and seen.head_s) and seen.body_s - seen.head_s >= 0.5,
-        {"delay": "600ms"},
-        spoils=False,
-    ),
-    "slow_close": Case(
-        "llm",
-        lambda seen, _: seen.over_s - (seen.whole_s or seen.over_s) >= 0.5,
-        {"delay": "600ms"},
-        spoils=False,
-        closes=True,
-    ),
-    "slow_first_token": Case(
-        "llm", lambda seen, _: bool(seen.token_s) and seen.token_s[0] >= 0.6, {"delay": "600ms"}, spoils=False
-    ),
-    "slow_startup": Case(
-        "llm", lambda seen, _: seen.status == 503 and b"Loading" in seen.body, {"lasts": "60s"}
-    ),
-    "slow_tokens": Case(
-        "llm",
-        lambda seen, _: bool(seen.token_s) and seen.token_s[-1] - seen.token_s[0] >= 0.6,
-        {"delay": "70ms"},
-        spoils=False,
-    ),
-    "stale_results": Case("vector_db", _stale, {"behind": 1}),
-    "stall": Case("llm", lambda seen, _: seen.outcome == "silent" and len(seen.token_s) == 3, AFTER_THREE),
-    "timeout": Case("vector_db", _is("silent")),
-    "truncate": Case(
-        "llm",
-        lambda seen, _: seen.outcome == "whole" and not seen.is_done and len(seen.token_s) == 3,
-        AFTER_THREE,
-    ),
-    "unavailable": Case("llm", _status(503)),
-    "wrong_dimension": Case("vector_db", _status(422)),
-}
 
 
 def _places(but: tuple[str, ...] = ()) -> list[Any]:
@@ -186,11 +49,6 @@ def _places(but: tuple[str, ...] = ()) -> list[Any]:
     one_place = {"bytes": "proxy", "requests": "proxy", "processes": "proxy", "simulator": "simulator"}
     found = [(kind, place) for kind, place in twice if one_place.get(kinds[kind].needs, place) == place]
     return [pytest.param(each, id="-".join(each)) for each in found if each[0] not in but]
-
-
-def test_every_kind_has_a_case() -> None:
-    """A fault that nobody has shown is not in the catalogue: say in CASES how a client sees it."""
-    assert set(CASES) == set(fault_kinds())
 
 
 class Dependencies(LocalStack):
@@ -254,6 +112,28 @@ class Bench:
             first[seen.question.path + json.dumps(seen.question.body)], over_s=usual.over_s, reads=usual.reads
         )
 
+    def shows(self, whole: Callable[[Seen], Seen]) -> Callable[[Seen], bool]:
+        """Whether an answer shows the fault, and nothing else."""
+        case = self.case
+        return lambda seen: (
+            case.effect(seen, whole(seen)) and (seen.says == whole(seen).says) is not case.spoils
+        )
+
+
+@contextmanager
+def _on_one_core(part: ProcessIdentity) -> Iterator[None]:
+    """The part and whatever this thread starts: hogs then take what the part needs, however many cores."""
+    everywhere = os.sched_getaffinity(0)
+    threads = [0, *(int(thread.name) for thread in Path(f"/proc/{part.pid}/task").iterdir())]
+    for thread in threads:
+        os.sched_setaffinity(thread, {min(everywhere)})
+    try:
+        yield
+    finally:
+        for thread in threads:
+            with suppress(ProcessLookupError):  # it has ended meanwhile
+                os.sched_setaffinity(thread, everywhere)
+
 
 def _address(text: str) -> tuple[str, int]:
     host, _, port = text.rpartition(":")
@@ -272,7 +152,7 @@ def bench(request: pytest.FixtureRequest, stack: Dependencies, tmp_path: Path) -
     at = controls_of(stack)
     at = replace(at, simulator=None) if place == "proxy" else at
     reached = stack.description.dependencies[case.on]
-    questions = tuple(replace(one, closes=case.closes) for one in QUESTIONS[case.on])
+    questions = tuple(replace(one.larger(case.times), closes=case.closes) for one in QUESTIONS[case.on])
     journal = tmp_path / "journal.jsonl"
     with Traffic(_address(reached.listen)[1], questions) as traffic:
         try:
@@ -291,21 +171,20 @@ def test_a_fault_is_felt_told_and_undone_under_traffic(bench: Bench) -> None:
     evidence = _Evidence(bench.at)
     control.check()
     with ExitStack() as open_now:
+        if fault.kind == "cpu_hog":
+            open_now.enter_context(_on_one_core(bench.at.processes.of(case.on)))
         open_now.enter_context(socket.create_connection(("127.0.0.1", traffic.port)))  # somebody in no hurry
         began_s = time.monotonic()
         control.inject("mine")
         in_s = time.monotonic()
         open_now.enter_context(Crowd(bench.part, case.crowd))
-        shown = traffic.wait_for(
-            lambda seen: case.effect(seen, whole(seen)), 4, began_s if fault.kind == "restart" else in_s
-        )
+        traffic.wait_for(bench.shows(whole), 4, began_s if fault.kind == "restart" else in_s)
         out_s = time.monotonic()
         control.remove("mine")
     gone_s = time.monotonic()
     traffic.wait_for(lambda seen: seen.says == whole(seen).says, 4, gone_s)
     if fault.kind != "memory_pressure":  # which nobody sees while there is memory left
         traffic.wait_for(lambda seen: not case.effect(seen, whole(seen)), 4, gone_s)
-        assert all((seen.says == whole(seen).says) is not case.spoils for seen in shown), shown
     _require_told(bench, evidence, [one for one in traffic.since(in_s) if one.at_s + one.over_s < out_s])
     assert fault.is_gone(bench.at, "mine") and outstanding_undos(read(bench.journal)) == []
 
@@ -363,6 +242,45 @@ def test_a_record_alone_undoes_it_under_traffic(bench: Bench) -> None:
     bench.traffic.wait_for(lambda seen: seen.says == whole(seen).says, 4, gone_s)
     if bench.fault.needs == "processes":
         control.remove("mine")  # its hogs are still on the books
+
+
+ONE_OF_EACH_PLACE = (
+    ("bandwidth", "proxy"),
+    ("http_error", "proxy"),
+    ("truncate", "proxy"),
+    ("truncate", "simulator"),
+    ("slow_startup", "simulator"),
+    ("pause", "proxy"),
+)
+
+TURN_S = {"pause": 4.0}
+"""Long enough that a client who meets it loses patience within it."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("bench", ONE_OF_EACH_PLACE, indirect=True, ids="-".join)
+def test_a_fault_flaps_wherever_it_acts(bench: Bench) -> None:
+    """It is felt in each of its turns and not between them, and each turn has its own account."""
+    whole, traffic, turn_s = bench.whole(), bench.traffic, TURN_S.get(bench.fault.kind, 2.0)
+    flapping = replace(bench, fault=bench.fault.over(OverTime(flap=Flap(turn_s, turn_s))))
+    control, began_s = flapping.control(), time.monotonic()
+    control.switch_to(["mine"])
+    while time.monotonic() < began_s + 3.5 * turn_s:
+        control.tick()
+        time.sleep(0.05)
+    control.switch_to(())
+    unix_s = time.time() - time.monotonic()
+    journal = [(entry["at_s"] - unix_s, entry) for entry in read(bench.journal)]
+    ins = [at_s for at_s, entry in journal if entry["event"] == "fault.verified"]
+    outs = [(at_s, entry["observed"]) for at_s, entry in journal if entry["event"] == "fault.removed"]
+    assert len(ins) == len(outs) == 2
+    for in_s, (out_s, observed) in zip(ins, outs, strict=True):
+        met = [one for one in traffic.since(in_s) if one.at_s + one.over_s <= out_s]
+        assert any(map(bench.shows(whole), met)), met
+        assert observed.get("hits", 0) > 0 or observed.get("bit") is True
+    between = [one for one in traffic.since(outs[0][0]) if one.at_s + one.over_s <= ins[1]]
+    assert any(one.says == whole(one).says for one in between), between
+    assert outstanding_undos(read(bench.journal)) == []
 
 
 @pytest.mark.slow
