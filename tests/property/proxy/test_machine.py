@@ -30,7 +30,8 @@ from hypothesis.stateful import (
 from chaos.proxy.api import Api
 from chaos.proxy.registry import Registry
 from chaos.proxy.toxics import Stage
-from tests.property.proxy.jumping import JumpingLoop, Peer, ask
+from tests.jumping_loop import JumpingLoop
+from tests.property.proxy.peers import Peer, ask
 
 PROXIES = ("a", "b")
 STREAMS = ("upstream", "downstream")
@@ -140,7 +141,7 @@ class ProxyMachine(RuleBasedStateMachine):
         self.registry = Registry(random.Random(1))
         self.api = Api(self.registry)
         self.accepted: list[Peer] = []
-        self.upstream = self.loop.do(self.loop.create_server(self.accept, "127.0.0.1", 0))
+        self.upstream = self.loop.run_until_complete(self.loop.create_server(self.accept, "127.0.0.1", 0))
         self.bytes = random.Random(2)
         self.model: dict[str, tuple[bool, dict[str, Known]]] = {}
         self.lease_ends_s: dict[str, float] = {}
@@ -160,7 +161,7 @@ class ProxyMachine(RuleBasedStateMachine):
         return self.accepted[-1]
 
     def call(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
-        found: tuple[int, Any] = self.loop.do(ask(self.api, method, path, body))
+        found: tuple[int, Any] = self.loop.run_until_complete(ask(self.api, method, path, body))
         self.forget_overdue()
         return found
 
@@ -182,7 +183,7 @@ class ProxyMachine(RuleBasedStateMachine):
                 connection.faithful = False
 
     def wait_s(self, seconds: float) -> None:
-        self.loop.do(asyncio.sleep(seconds))
+        self.loop.run_until_complete(asyncio.sleep(seconds))
         self.forget_overdue()
 
     @property
@@ -348,7 +349,7 @@ class ProxyMachine(RuleBasedStateMachine):
             return
         host, _, port = self.registry.state(name).listen.rpartition(":")
         before = len(self.accepted)
-        client = self.loop.do(self.loop.create_connection(Peer, host, int(port)))[1]
+        client = self.loop.run_until_complete(self.loop.create_connection(Peer, host, int(port)))[1]
         self.wait_s(0.001)
         assert len(self.accepted) == before + 1, "the proxy did not dial"
         upstream = self.accepted[-1]
@@ -463,7 +464,7 @@ class ProxyMachine(RuleBasedStateMachine):
             assert all(peer.lost for peer in self.accepted)
         finally:
             self.upstream.close()
-            self.loop.do(self.registry.stop())
+            self.loop.run_until_complete(self.registry.stop())
             self.wait_s(1.0)
             left = asyncio.all_tasks(self.loop)
             self.loop.close()

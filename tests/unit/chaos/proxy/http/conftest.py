@@ -1,10 +1,9 @@
-"""A loop whose time jumps, a fault on a made-up answer, and a hop between a raw client and a raw upstream."""
+"""A fault on a made-up answer, and a hop between a raw client and a raw upstream."""
 
 from __future__ import annotations
 
 import asyncio
 import random
-import selectors
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
@@ -17,39 +16,7 @@ from chaos.proxy.http.fault_set import HttpFaults, Struck
 from chaos.proxy.http.faults import HttpFaultSpec, http_fault_kinds
 from chaos.proxy.http.hop import Hop
 from chaos.proxy.http.passage import AnswerHead, Headers, RequestHead
-
-
-class Clock:
-    """Seconds that pass only in timers."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-class _JumpingSelector(selectors.DefaultSelector):
-    def __init__(self, clock: Clock) -> None:
-        super().__init__()
-        self._clock = clock
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        ready = super().select(0)
-        if not ready:
-            if timeout is None:
-                return super().select(1.0)
-            self._clock.now += timeout
-        return ready
-
-
-class _JumpingLoop(asyncio.SelectorEventLoop):
-    def __init__(self, clock: Clock) -> None:
-        super().__init__(_JumpingSelector(clock))
-        self._test_clock = clock
-
-    def time(self) -> float:
-        return self._test_clock.now
+from tests.jumping_loop import JumpingLoop, VirtualClock
 
 
 @dataclass
@@ -80,7 +47,7 @@ class Told:
 class Faulted:
     """Faults on made-up exchanges; a number among the pieces of an answer is a wait."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: VirtualClock) -> None:
         self.clock = clock
         self.faults = HttpFaults(random.Random(1), clock)
 
@@ -200,7 +167,7 @@ Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 class Bench:
     """A hop in front of a raw upstream."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: VirtualClock) -> None:
         self.evidence = Evidence(now_s=clock)
         self.hop = Hop("p", random.Random(1), self.evidence, dial_timeout_s=5.0)
         self.accepted = 0
@@ -257,29 +224,29 @@ class Bench:
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> VirtualClock:
+    return VirtualClock()
 
 
 @pytest.fixture
-def run(clock: Clock) -> Callable[[Coroutine[Any, Any, Any]], Any]:
+def run(clock: VirtualClock) -> Callable[[Coroutine[Any, Any, Any]], Any]:
     """Run a coroutine in virtual time."""
 
     def run_it(work: Coroutine[Any, Any, Any]) -> Any:
-        with asyncio.Runner(loop_factory=lambda: _JumpingLoop(clock)) as runner:
+        with asyncio.Runner(loop_factory=lambda: JumpingLoop(clock)) as runner:
             return runner.run(work)
 
     return run_it
 
 
 @pytest.fixture
-def faulted(clock: Clock) -> Faulted:
+def faulted(clock: VirtualClock) -> Faulted:
     return Faulted(clock)
 
 
 @pytest.fixture
 def with_bench(
-    clock: Clock, run: Callable[..., Any], caplog: pytest.LogCaptureFixture
+    clock: VirtualClock, run: Callable[..., Any], caplog: pytest.LogCaptureFixture
 ) -> Callable[[Callable[[Bench], Awaitable[None]]], None]:
     """Run a test against a hop, and put everything away afterwards; nothing may go wrong unseen."""
 

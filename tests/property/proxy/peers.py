@@ -1,42 +1,12 @@
-"""A loop with real sockets whose time jumps to the next timer, and the peers at both ends of a proxy."""
+"""The peers at both ends of a proxy, and its API without HTTP."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import selectors
-from collections.abc import Coroutine
 from typing import Any, cast
 
 from chaos.proxy.api import Api
-
-
-class _JumpingSelector(selectors.DefaultSelector):
-    def __init__(self, loop: JumpingLoop) -> None:
-        super().__init__()
-        self._loop = loop
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        ready = super().select(0)
-        if not ready:
-            if timeout is None:
-                return super().select(1.0)
-            self._loop.now_s += timeout
-        return ready
-
-
-class JumpingLoop(asyncio.SelectorEventLoop):
-    """Waiting costs nothing: when no socket is ready, the clock goes on to the next timer."""
-
-    def __init__(self) -> None:
-        self.now_s = 1000.0
-        super().__init__(_JumpingSelector(self))
-
-    def time(self) -> float:
-        return self.now_s
-
-    def do(self, work: Coroutine[Any, Any, Any]) -> Any:
-        return self.run_until_complete(work)
 
 
 class Peer(asyncio.Protocol):
