@@ -84,6 +84,7 @@ toxicities = st.sampled_from([0.0, 0.5, 1.0, 1.0, 1.0])
 indexes = st.integers(0, 5)
 leases = st.sampled_from(("", "", "", "l"))
 PLENTY_S = 3600.0
+FLOOD_BYTES = 8_000_000
 #: The kernel's own timers do not jump: it gets a second of real time in all, when something is missing.
 KERNEL_RATIO = 1.0 / PLENTY_S
 
@@ -317,7 +318,7 @@ class ProxyMachine(RuleBasedStateMachine):
         index=indexes,
         toxic=holding_toxics,
         stream=streams,
-        sizes=st.lists(st.integers(1000, 30_000), min_size=1, max_size=4),
+        sizes=st.lists(st.integers(1000, 30_000), min_size=3, max_size=5),
         update=st.booleans(),
         data=st.data(),
     )
@@ -360,7 +361,7 @@ class ProxyMachine(RuleBasedStateMachine):
     def pick(self, index: int) -> Connection | None:
         return self.connections[index % len(self.connections)] if self.connections else None
 
-    @rule(index=indexes, stream=streams, size=st.integers(1, 60_000) | st.just(600_000))
+    @rule(index=indexes, stream=streams, size=st.integers(1, 60_000))
     def send(self, index: int, stream: str, size: int) -> None:
         connection = self.pick(index)
         if connection is not None:
@@ -403,6 +404,16 @@ class ProxyMachine(RuleBasedStateMachine):
         connection = self.pick(index)
         if connection is not None:
             connection.flows[stream].sink.pause(paused)
+
+    @rule(index=indexes, stream=streams)
+    def flood(self, index: int, stream: str) -> None:
+        """More than all buffers take while nobody reads, so that the source has to wait and to go on."""
+        connection = self.pick(index)
+        if connection is not None and len(connection.flows[stream].sent) < FLOOD_BYTES:
+            connection.flows[stream].sink.pause(True)
+            self.say(connection.flows[stream], FLOOD_BYTES)
+            self.wait_s(0.001)
+            connection.flows[stream].sink.pause(False)
 
     @rule(seconds=st.sampled_from([0.0, 0.001, 0.01, 0.05, 0.3]))
     def time_passes(self, seconds: float) -> None:
@@ -473,7 +484,7 @@ class ProxyMachine(RuleBasedStateMachine):
 
 
 WAYS = settings(
-    max_examples=150, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=100, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
 )
 TestProxyMachine = ProxyMachine.TestCase
 TestProxyMachine.settings = WAYS
