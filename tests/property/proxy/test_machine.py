@@ -183,6 +183,24 @@ class ProxyMachine(RuleBasedStateMachine):
             if connection.proxy == proxy:
                 connection.faithful = False
 
+    def cut(self, proxy: str) -> None:
+        """The proxy stopped: both sides of each of its connections are told."""
+        self.doubt(proxy)
+        sinks = [
+            flow.sink
+            for connection in self.connections
+            if connection.proxy == proxy
+            for flow in connection.flows.values()
+        ]
+        for sink in sinks:
+            sink.pause(False)
+        for pause_s in (0.0, 0.001, 0.01, 0.1, 1.0):
+            time.sleep(pause_s)
+            self.wait_s(0.001)
+            if all(sink.ended or sink.lost for sink in sinks):
+                return
+        raise AssertionError("a connection outlived its proxy")
+
     def wait_s(self, seconds: float) -> None:
         self.loop.run_until_complete(asyncio.sleep(seconds))
         self.forget_overdue()
@@ -204,7 +222,7 @@ class ProxyMachine(RuleBasedStateMachine):
     def delete(self, name: str) -> None:
         status, _ = self.call("DELETE", f"/proxies/{name}")
         assert status == (204 if self.model.pop(name, None) else 404)
-        self.doubt(name)
+        self.cut(name)
 
     @precondition(lambda self: not self.calm)
     @rule(name=proxies, enabled=st.booleans())
@@ -213,7 +231,7 @@ class ProxyMachine(RuleBasedStateMachine):
         assert status == (200 if name in self.model else 404)
         if name in self.model:
             if not enabled:
-                self.doubt(name)
+                self.cut(name)
             self.model[name] = (enabled, self.model[name][1])
 
     @precondition(lambda self: not self.calm)
@@ -224,7 +242,7 @@ class ProxyMachine(RuleBasedStateMachine):
         body = [{"name": name, "listen": "127.0.0.1:0", "upstream": self.where, "enabled": enabled}]
         assert self.call("POST", "/populate", body)[0] == 201
         if not is_same:
-            self.doubt(name)
+            self.cut(name)
             self.model[name] = (enabled, {})
 
     @precondition(lambda self: not self.calm)
@@ -233,7 +251,7 @@ class ProxyMachine(RuleBasedStateMachine):
         """Another port: connections are cut, toxics stay."""
         status, _ = self.call("PATCH", f"/proxies/{name}", {"listen": "127.0.0.1:0"})
         assert status == (200 if name in self.model else 404)
-        self.doubt(name)
+        self.cut(name)
 
     @rule(ttl_s=st.integers(1, 60))
     def hold_lease(self, ttl_s: int) -> None:
