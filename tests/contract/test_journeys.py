@@ -382,7 +382,7 @@ def test_a_stop_from_outside_leaves_no_attempt_unrecorded(service: Service, prep
 
 
 def test_locust_that_breaks_down_is_not_taken_for_a_person(service: Service, prepare: Any) -> None:
-    """Out of descriptors, Locust's own monitor dies and Locust ends: a failure of the harness, which it says."""
+    """Out of descriptors, Locust's own monitor dies and ends it: a failure of the harness, which it says."""
     run: Run = prepare(f"http://127.0.0.1:{service.port}", "mute", patience_s=60.0, drain_s=30.0)
     run.ready()
     assert run.process is not None
