@@ -144,7 +144,7 @@ CASES: Mapping[str, Case] = {
     "slow_tokens": Case(
         "llm",
         lambda seen, _: bool(seen.token_s) and seen.token_s[-1] - seen.token_s[0] >= 0.6,
-        {"delay": "70ms"},
+        {"delay": "100ms"},
         spoils=False,
     ),
     "stale_results": Case("vector_db", _stale, {"behind": 1}),
