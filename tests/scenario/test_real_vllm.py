@@ -231,13 +231,20 @@ def test_hang_ups_that_do_not_arrive_free_nothing(
     assert run.given_up <= 0, "vLLM computed every answer to its end"
 
 
+def _is_engine(process: psutil.Process) -> bool:
+    try:
+        return "EngineCore" in " ".join([process.name(), *process.cmdline()])
+    except psutil.Error:  # it ended while it was asked
+        return False
+
+
 def test_a_killed_run_leaves_nothing_of_vllm(start: Callable[..., Run]) -> None:
     """kill -9 while vLLM starts: the warden ends the server and the engine, which is a process of its own."""
     run = start("hang-ups")
 
     def engines() -> list[psutil.Process]:
         found = marked(str(run.bundle / "stack.json"))
-        return [one for one in found if "EngineCore" in one.name() or "EngineCore" in " ".join(one.cmdline())]
+        return [one for one in found if _is_engine(one)]
 
     end_s = time.monotonic() + READY_WITHIN_S
     while not (run.stack() and engines()):

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 from ruamel.yaml import YAML
 
 from chaos.builtin_proxy import BuiltinProxy
@@ -68,6 +69,14 @@ def experiment(faults: Mapping[str, Any], phases: list[dict[str, Any]] | None = 
             ],
         }
     )
+
+
+def _said_of(process: psutil.Process) -> str:
+    """Which process it is; it may end while it is asked, and then it is asked for again."""
+    try:
+        return f"{process.pid} {' '.join(process.cmdline()[:4])}"
+    except psutil.Error:
+        return f"{process.pid} (ending)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,9 +139,7 @@ class WholeRun:
 
     def left(self) -> list[str]:
         """Whatever is still there of the run, in words."""
-        processes = [
-            f"{one.pid} {' '.join(one.cmdline()[:4])}" for one in marked(str(self.bundle / "stack.json"))
-        ]
+        processes = [_said_of(one) for one in marked(str(self.bundle / "stack.json"))]
         hogs = [f"hog {one.pid}" for one in self.hogs() if one.alive]
         faults = [f"fault {one.fault}" for one in outstanding_undos(self.journal())]
         borrowed = Toxiproxy(self.borrowed).proxies() if self.borrowed else {}
