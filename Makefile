@@ -6,6 +6,8 @@ LLM ?=
 MODEL ?=
 ARGS ?=
 TESTS ?= tests
+# More than a small machine has cores: many tests wait for a process of their own.
+WORKERS ?= 3
 BIN := .venv/bin
 RUN_FLAGS = $(if $(filter-out local,$(STACK)),--stack $(STACK)) $(if $(LLM),--llm '$(LLM)') $(if $(MODEL),--model '$(MODEL)') $(ARGS)
 SETUP_FOR_RUN = $(if $(filter local/vllm,$(STACK)/$(LLM)),vllm,setup)
@@ -41,7 +43,7 @@ vllm: ## the same, with real vLLM in an environment of its own and a tiny model 
 	@sh scripts/setup --vllm
 
 test: setup-dev check ## linters, types, import rules, unit and contract tests
-	$(BIN)/pytest $(TESTS) --ignore=tests/scenario -n auto --maxprocesses=4 --dist loadfile $(ARGS)
+	$(BIN)/pytest $(TESTS) --ignore=tests/scenario -n $(WORKERS) --dist loadfile $(ARGS)
 
 test-all: test ## the same and the scenarios, which start real stacks, one after the other
 	$(BIN)/pytest tests/scenario $(ARGS)
