@@ -85,6 +85,7 @@ class Retriever:
             searching = None
             if vector is not None:
                 searching = asyncio.ensure_future(self._vectors.search(vector, depth, corpus.stamp))
+                searching.add_done_callback(_heard)
                 await asyncio.sleep(0)  # let the request leave before BM25 takes the loop
             legs: dict[str, tuple[Scored, ...]] = {}
             error: RagError | None = None
@@ -110,6 +111,12 @@ class Retriever:
             if error is not None:
                 span.set_attribute(names.ERROR_TYPE, error.reason)
             return found
+
+
+def _heard(searching: asyncio.Future[tuple[Scored, ...]]) -> None:
+    """Who asks may leave before the search has failed; then its error is nobody's, and no line of the log."""
+    if not searching.cancelled():
+        searching.exception()
 
 
 async def _lexical(corpus: Corpus, question: str, depth: int) -> tuple[Scored, ...]:

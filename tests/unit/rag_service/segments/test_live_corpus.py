@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import shutil
 import threading
@@ -13,6 +14,7 @@ from opentelemetry.trace import NoOpTracer
 
 from rag_service.corpus import CorpusError, Document, Manifest, stamp_of
 from rag_service.corpus.index import write_documents, write_manifest
+from rag_service.errors import CircuitOpen
 from rag_service.segments import retrieval
 from rag_service.segments.documents import Scored
 from rag_service.segments.live_corpus import Corpus, CorpusWatch, LiveCorpus
@@ -187,6 +189,33 @@ def test_in_a_large_corpus_the_lexical_leg_leaves_the_event_loop_alone(run, live
     assert searched_in == [True, False]
     assert small == large
     assert small.hits
+
+
+def test_a_search_that_failed_for_somebody_who_left_is_no_line_of_the_log(run, live, monkeypatch):
+    """Callers who hang up while the breaker is open could fill the disk with tracebacks."""
+    reported = []
+
+    class Refused:
+        async def search(self, _vector, _k, _stamp):
+            raise CircuitOpen("vector_db", retry_after_s=5.0)
+
+    async def for_ever(*_):
+        await asyncio.Event().wait()
+
+    async def leave():
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
+        retriever = Retriever(live, Refused(), tracer=NoOpTracer())
+        asking = asyncio.ensure_future(
+            retriever.retrieve("remove a file", np.zeros(384, np.float32), 5, tolerant=True)
+        )
+        await asyncio.sleep(0.1)
+        asking.cancel()
+        await asyncio.wait((asking,))
+
+    monkeypatch.setattr(retrieval, "_lexical", for_ever)
+    run(leave())
+    gc.collect()
+    assert reported == []
 
 
 def test_readiness_names_the_corpus_and_what_is_wrong_with_the_new_one(run, make_service):
