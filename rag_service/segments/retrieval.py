@@ -83,13 +83,13 @@ class Retriever:
         with segment(self._tracer, f"retrieval {COLLECTION}", attributes) as span:
             depth = max(top_k, LEG_DEPTH)
             searching = None
-            if vector is not None:
-                searching = asyncio.ensure_future(self._vectors.search(vector, depth, corpus.stamp))
-                searching.add_done_callback(_heard)
-                await asyncio.sleep(0)  # let the request leave before BM25 takes the loop
             legs: dict[str, tuple[Scored, ...]] = {}
             error: RagError | None = None
             try:
+                if vector is not None:
+                    searching = asyncio.ensure_future(self._vectors.search(vector, depth, corpus.stamp))
+                    searching.add_done_callback(_heard)
+                    await asyncio.sleep(0)  # let the request leave before BM25 takes the loop
                 lexical = await _lexical(corpus, question, depth)
                 if searching is not None:
                     legs["vector"] = tuple(hit for hit in await searching if hit.id in documents)

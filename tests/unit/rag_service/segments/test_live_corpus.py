@@ -191,12 +191,16 @@ def test_in_a_large_corpus_the_lexical_leg_leaves_the_event_loop_alone(run, live
     assert small.hits
 
 
-def test_a_search_that_failed_for_somebody_who_left_is_no_line_of_the_log(run, live, monkeypatch):
-    """Callers who hang up while the breaker is open could fill the disk with tracebacks."""
-    reported = []
+@pytest.mark.parametrize("after_steps", [1, 2, 5])
+@pytest.mark.parametrize("takes_s", [0.0, 60.0])
+def test_a_search_ends_with_its_question(run, live, monkeypatch, after_steps, takes_s):
+    """Who hangs up, at whatever step, leaves no search behind and no traceback of it in the log."""
+    reported, searches = [], []
 
-    class Refused:
+    class Failing:
         async def search(self, _vector, _k, _stamp):
+            searches.append(asyncio.current_task())
+            await asyncio.sleep(takes_s) if takes_s else None
             raise CircuitOpen("vector_db", retry_after_s=5.0)
 
     async def for_ever(*_):
@@ -204,16 +208,20 @@ def test_a_search_that_failed_for_somebody_who_left_is_no_line_of_the_log(run, l
 
     async def leave():
         asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
-        retriever = Retriever(live, Refused(), tracer=NoOpTracer())
+        retriever = Retriever(live, Failing(), tracer=NoOpTracer())
         asking = asyncio.ensure_future(
             retriever.retrieve("remove a file", np.zeros(384, np.float32), 5, tolerant=True)
         )
-        await asyncio.sleep(0.1)
+        for _ in range(after_steps):
+            await asyncio.sleep(0)
         asking.cancel()
         await asyncio.wait((asking,))
+        await asyncio.sleep(0.1)
+        return [search for search in searches if not search.done()]
 
     monkeypatch.setattr(retrieval, "_lexical", for_ever)
-    run(leave())
+    assert run(leave()) == []
+    searches.clear()
     gc.collect()
     assert reported == []
 
