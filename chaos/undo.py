@@ -9,7 +9,7 @@ about bytes name a proxy, records about processes name pids with their creation 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import Any
 
 from chaos.builtin_proxy import BuiltinProxy
@@ -46,19 +46,35 @@ def perform(undo: Mapping[str, Any], timeout_s: float = 5.0) -> str:
 
 def _remove_toxic(api: str, timeout_s: float, proxy: str, toxic: str) -> str:
     client = Toxiproxy(api, timeout_s)
+    return _removed(toxic, proxy, "", client.remove_toxic, client.toxics)
+
+
+def _remove_http_fault(api: str, timeout_s: float, proxy: str, fault: str) -> str:
+    client = BuiltinProxy(api, timeout_s)
+    return _removed(fault, proxy, "the requests of ", client.remove_http_fault, client.http_faults)
+
+
+def _removed(
+    name: str,
+    proxy: str,
+    place: str,
+    remove: Callable[[str, str], object],
+    left: Callable[[str], Container[str]],
+) -> str:
+    """Remove it, and where it is missing see whether it, or its whole proxy, was gone before."""
     try:
-        client.remove_toxic(proxy, toxic)
+        remove(proxy, name)
     except ProxyMissingError:
         pass
     else:
-        return f"removed {toxic} from {proxy}"
+        return f"removed {name} from {place}{proxy}"
     try:
-        left = client.toxics(proxy)
+        came_back = name in left(proxy)
     except ProxyMissingError:
-        return f"proxy {proxy} is gone, and {toxic} with it"
-    if toxic in left:
-        raise FaultProxyError(f"remove {toxic} from {proxy}", "it came back while it was removed")
-    return f"{toxic} was already gone from {proxy}"
+        return f"proxy {proxy} is gone, and {name} with it"
+    if came_back:
+        raise FaultProxyError(f"remove {name} from {place}{proxy}", "it came back while it was removed")
+    return f"{name} was already gone from {place}{proxy}"
 
 
 def _enable(api: str, timeout_s: float, proxy: str) -> str:
@@ -70,23 +86,6 @@ def _enable(api: str, timeout_s: float, proxy: str) -> str:
     except ProxyMissingError:
         return f"proxy {proxy} is gone, and was not enabled"
     return f"{proxy} was already enabled" if was_enabled else f"enabled {proxy}"
-
-
-def _remove_http_fault(api: str, timeout_s: float, proxy: str, fault: str) -> str:
-    client = BuiltinProxy(api, timeout_s)
-    try:
-        client.remove_http_fault(proxy, fault)
-    except ProxyMissingError:
-        pass
-    else:
-        return f"removed {fault} from the requests of {proxy}"
-    try:
-        left = client.http_faults(proxy)
-    except ProxyMissingError:
-        return f"proxy {proxy} is gone, and {fault} with it"
-    if fault in left:
-        raise FaultProxyError(f"remove {fault} from the requests of {proxy}", "it came back meanwhile")
-    return f"{fault} was already gone from the requests of {proxy}"
 
 
 def _remove_simulator_fault(address: str, timeout_s: float, fault: str) -> str:

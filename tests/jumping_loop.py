@@ -7,13 +7,16 @@ import selectors
 
 
 class VirtualClock:
-    """Seconds that pass only in timers."""
+    """Monotonic seconds that pass in timers, or when a test says so."""
 
     def __init__(self) -> None:
         self.now = 1000.0
 
     def __call__(self) -> float:
         return self.now
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
 
 
 class _JumpingSelector(selectors.DefaultSelector):
@@ -25,8 +28,8 @@ class _JumpingSelector(selectors.DefaultSelector):
         ready = super().select(0)
         if not ready:
             if timeout is None:
-                return super().select(1.0)
-            self._clock.now += timeout
+                return super().select(1.0)  # only another thread can wake the loop now
+            self._clock.advance(timeout)
         return ready
 
 

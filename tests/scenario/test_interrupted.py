@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from chaos.exit_codes import ExitCode
-from tests.scenario.whole_run import every_fault, experiment, whole_run
+from tests.scenario.whole_run import BASELINE, every_fault, experiment, whole_run
 
 pytestmark = pytest.mark.slow
 TRIES = int(os.environ.get("RAGQUAKE_INTERRUPTS", "1"))
@@ -79,6 +79,7 @@ def test_nothing_is_left_of_an_interrupted_run(
     moment = moments()[when]
     names = list(moment.faults)
     phases = [
+        BASELINE,
         {"name": "fault", "for": f"{moment.for_s:g}s", "faults": names},
         {"name": "recovery", "for": "300s"},
     ]

@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,8 +51,11 @@ def every_fault() -> dict[str, dict[str, Any]]:
     return {name: found[name] for name in sorted(found, key=place)}
 
 
-def experiment(faults: Mapping[str, Any], phases: list[dict[str, Any]] | None = None) -> str:
-    """One second without faults, then all of them for as long as it takes. JSON is YAML."""
+BASELINE: Mapping[str, Any] = {"name": "baseline", "for": "1s"}
+
+
+def experiment(faults: Mapping[str, Any], phases: Sequence[Mapping[str, Any]] = (), rate: str = "4/s") -> str:
+    """Without phases: one second of none, then all of them for as long as it takes. JSON is YAML."""
     return json.dumps(
         {
             "apiVersion": "ragquake/v1",
@@ -61,12 +64,9 @@ def experiment(faults: Mapping[str, Any], phases: list[dict[str, Any]] | None = 
             "title": "Every fault at once",
             "owner": "tests",
             "hypothesis": "When the run ends, however it ends, nothing of it is left.",
-            "load": {"baseline_rate": "4/s", "journeys": {"ask": 1}},
+            "load": {"baseline_rate": rate, "journeys": {"ask": 1}},
             "faults": faults,
-            "phases": [
-                {"name": "baseline", "for": "1s"},
-                *(phases or [{"name": "fault", "for": "300s", "faults": list(faults)}]),
-            ],
+            "phases": phases or [BASELINE, {"name": "fault", "for": "300s", "faults": list(faults)}],
         }
     )
 

@@ -127,7 +127,7 @@ def test_the_file_has_the_same_records_within_a_second(tmp_path: Path, echo: str
     path.write_text('{"before": true}\n')
     with fault_proxy(tmp_path, "--evidence", str(path)) as proxy:
         address = proxy.proxy(echo)
-        proxy.toxic("latency", name="latency", latency=10)
+        proxy.toxic("latency", name="latency", latency=50)
         for _ in range(3):
             client = connect(address)
             client.sendall(b"x")
@@ -147,7 +147,7 @@ def test_the_file_has_the_same_records_within_a_second(tmp_path: Path, echo: str
 def test_evidence_is_read_in_pages(builtin: Any, echo: str, connect: Connect) -> None:
     """`after` goes on where a reader stopped; what cannot be asked for is refused with what can."""
     address = builtin.proxy(echo)
-    builtin.toxic("latency", name="latency", latency=1)
+    builtin.toxic("latency", name="latency", latency=50)  # enough to bite on a busy machine
     before = last_seq(builtin.client)
     for _ in range(5):
         client = connect(address)

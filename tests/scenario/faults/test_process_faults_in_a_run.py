@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +12,10 @@ import pytest
 from chaos.exit_codes import ExitCode
 from chaos.journal import outstanding_undos, read
 from chaos.stack.process import marked
+from tests.scenario.whole_run import WholeRun, experiment, whole_run
 
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).resolve().parents[3]
-RAGQUAKE = Path(sys.executable).with_name("ragquake")
+ENDS_WITHIN_S = 240.0
 FAULTS: Mapping[str, Mapping[str, Any]] = {
     "dead-vector-db": {"on": "vector_db", "kind": "kill"},
     "frozen-llm": {"on": "llm", "kind": "pause"},
@@ -37,42 +34,16 @@ PHASES = [
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory, stand_ins: Path) -> tuple[int, str, Path]:
-    """The run's exit code, what it said, and its bundle."""
-    tmp_path = tmp_path_factory.mktemp("run")
-    experiment = {
-        "apiVersion": "ragquake/v1",
-        "kind": "Experiment",
-        "name": "processes",
-        "title": "Parts that die and come back",
-        "owner": "tests",
-        "hypothesis": "The run goes on, and every part is back at its end.",
-        "load": {"baseline_rate": "4/s", "journeys": {"ask": 1}},
-        "faults": FAULTS,
-        "phases": PHASES,
-    }
-    (tmp_path / "processes.yaml").write_text(json.dumps(experiment))
-    state, runs = tmp_path / "state", tmp_path / "runs"
-    state.mkdir()
-    for shared in ("index", "bin"):
-        if (ROOT / ".ragquake" / shared).exists():
-            (state / shared).symlink_to(ROOT / ".ragquake" / shared)
-    path = os.pathsep.join(filter(None, (str(stand_ins), os.environ.get("PYTHONPATH"))))
-    ended = subprocess.run(
-        [RAGQUAKE, "run", tmp_path / "processes.yaml", "--runs", runs, "--state", state],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": path},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
-    return ended.returncode, ended.stdout + ended.stderr, (runs / "latest").resolve()
+def run(tmp_path_factory: pytest.TempPathFactory, stand_ins: Path) -> Iterator[WholeRun]:
+    """A run that has ended; what it left, if anything, is still there."""
+    with whole_run(tmp_path_factory.mktemp("run"), stand_ins, experiment(FAULTS, PHASES), {}) as one:
+        one.process.wait(ENDS_WITHIN_S)
+        yield one
 
 
-def test_a_run_goes_on_while_parts_are_away_and_has_them_back_at_its_end(run: tuple[int, str, Path]) -> None:
+def test_a_run_goes_on_while_parts_are_away_and_has_them_back_at_its_end(run: WholeRun) -> None:
     """Killed, paused and restarted parts end no run; the journal has who was away for how long."""
-    code, said, bundle = run
+    code, said, bundle = run.process.returncode, run.said, run.bundle
     entries = read(bundle / "journal.jsonl")
     finished = next(entry for entry in entries if entry["event"] == "run.finished")
     assert finished["status"] == "completed", said
@@ -95,9 +66,9 @@ def test_a_run_goes_on_while_parts_are_away_and_has_them_back_at_its_end(run: tu
     )
 
 
-def test_every_one_of_them_bit(run: tuple[int, str, Path]) -> None:
+def test_every_one_of_them_bit(run: WholeRun) -> None:
     """On the spans where they can show it, by the kernel's word where not; nothing is left to belief."""
-    _, said, bundle = run
+    said, bundle = run.said, run.bundle
     faults = json.loads((bundle / "verdict.json").read_text())["faults"]
     bites = {fault["name"]: (fault["bite"]["verdict"], fault["bite"]["message"]) for fault in faults}
     assert set(bites) == set(FAULTS)

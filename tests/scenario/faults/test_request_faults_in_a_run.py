@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +12,10 @@ import pytest
 from chaos.exit_codes import ExitCode
 from chaos.journal import outstanding_undos, read
 from chaos.stack.process import marked
+from tests.scenario.whole_run import WholeRun, experiment, whole_run
 
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).resolve().parents[3]
-RAGQUAKE = Path(sys.executable).with_name("ragquake")
+ENDS_WITHIN_S = 240.0
 FAULTS: Mapping[str, Mapping[str, Any]] = {
     "broken-vector-db": {"on": "vector_db", "kind": "http_error", "status": 500},
     "lost-index": {"on": "vector_db", "kind": "empty_results"},
@@ -39,42 +36,19 @@ PHASES = [
 @pytest.fixture(scope="module", params=["toxiproxy", "builtin"])
 def run(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, stand_ins: Path
-) -> tuple[str, int, str, Path]:
-    """The fault proxy, the run's exit code, what it said, and its bundle."""
-    tmp_path = tmp_path_factory.mktemp("run")
-    experiment = {
-        "apiVersion": "ragquake/v1",
-        "kind": "Experiment",
-        "name": "requests",
-        "title": "Answers that are wrong rather than late",
-        "owner": "tests",
-        "hypothesis": "The run goes on, and everything is itself again at its end.",
-        "load": {"baseline_rate": "6/s", "journeys": {"ask": 1}},
-        "faults": FAULTS,
-        "phases": PHASES,
-    }
-    (tmp_path / "requests.yaml").write_text(json.dumps(experiment))
-    state, runs = tmp_path / "state", tmp_path / "runs"
-    state.mkdir()
-    for shared in ("index", "bin"):
-        if (ROOT / ".ragquake" / shared).exists():
-            (state / shared).symlink_to(ROOT / ".ragquake" / shared)
-    path = os.pathsep.join(filter(None, (str(stand_ins), os.environ.get("PYTHONPATH"))))
-    ended = subprocess.run(
-        [RAGQUAKE, "run", tmp_path / "requests.yaml", "--runs", runs, "--state", state],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": path, "RAGQUAKE_PROXY": request.param},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
-    return request.param, ended.returncode, ended.stdout + ended.stderr, (runs / "latest").resolve()
+) -> Iterator[tuple[str, WholeRun]]:
+    """The fault proxy, and a run that has ended; what it left, if anything, is still there."""
+    environment = {"RAGQUAKE_PROXY": request.param}
+    text = experiment(FAULTS, PHASES, rate="6/s")
+    with whole_run(tmp_path_factory.mktemp("run"), stand_ins, text, environment) as one:
+        one.process.wait(ENDS_WITHIN_S)
+        yield request.param, one
 
 
-def test_a_run_disturbs_requests_and_leaves_nothing(run: tuple[str, int, str, Path]) -> None:
+def test_a_run_disturbs_requests_and_leaves_nothing(run: tuple[str, WholeRun]) -> None:
     """It completes, every fault was counted and is gone, and the stack had the links that it needed."""
-    proxy, code, said, bundle = run
+    proxy, one = run
+    code, said, bundle = one.process.returncode, one.said, one.bundle
     entries = read(bundle / "journal.jsonl")
     finished = next(entry for entry in entries if entry["event"] == "run.finished")
     assert finished["status"] == "completed", said
@@ -94,9 +68,9 @@ def test_a_run_disturbs_requests_and_leaves_nothing(run: tuple[str, int, str, Pa
     assert records["cut-llm"] == "remove_simulator_fault" and records["slow-llm"] == "remove_toxic"
 
 
-def test_every_one_of_them_bit(run: tuple[str, int, str, Path]) -> None:
+def test_every_one_of_them_bit(run: tuple[str, WholeRun]) -> None:
     """By count where no span must show it, on the spans where one does."""
-    _, _, said, bundle = run
+    said, bundle = run[1].said, run[1].bundle
     faults = json.loads((bundle / "verdict.json").read_text())["faults"]
     bites = {fault["name"]: (fault["bite"]["verdict"], fault["bite"]["message"]) for fault in faults}
     assert set(bites) == set(FAULTS)
@@ -104,10 +78,10 @@ def test_every_one_of_them_bit(run: tuple[str, int, str, Path]) -> None:
 
 
 def test_the_bundle_has_the_records_of_whoever_read_requests_or_bytes(
-    run: tuple[str, int, str, Path],
+    run: tuple[str, WholeRun],
 ) -> None:
     """`request` tells them apart: null is bytes, which Toxiproxy keeps no record of."""
-    proxy, _, _, bundle = run
+    proxy, bundle = run[0], run[1].bundle
     records = [json.loads(line) for line in (bundle / "faults.jsonl").read_text().splitlines()]
     requests = {
         one["name"] for record in records if record["request"] is not None for one in record["faults"]

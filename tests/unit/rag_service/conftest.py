@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import selectors
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
@@ -21,55 +20,20 @@ from rag_service.segments.documents import Document, Documents
 from rag_service.segments.live_corpus import Corpus
 from rag_service.settings import Settings
 from rag_service.telemetry.tracing import Exporters
-
-
-class Clock:
-    """Monotonic seconds that pass only when a test says so."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-    def advance(self, seconds: float) -> None:
-        self.now += seconds
-
-
-class _JumpingSelector(selectors.DefaultSelector):
-    def __init__(self, clock: Clock) -> None:
-        super().__init__()
-        self._clock = clock
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        ready = super().select(0)
-        if not ready:
-            if timeout is None:
-                return super().select(1.0)  # only another thread can wake the loop now
-            self._clock.advance(timeout)
-        return ready
-
-
-class _JumpingLoop(asyncio.SelectorEventLoop):
-    def __init__(self, clock: Clock) -> None:
-        super().__init__(_JumpingSelector(clock))
-        self._test_clock = clock
-
-    def time(self) -> float:
-        return self._test_clock.now
+from tests.jumping_loop import JumpingLoop, VirtualClock
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> VirtualClock:
+    return VirtualClock()
 
 
 @pytest.fixture
-def run(clock: Clock) -> Callable[[Coroutine[Any, Any, Any]], Any]:
+def run(clock: VirtualClock) -> Callable[[Coroutine[Any, Any, Any]], Any]:
     """Run a coroutine in virtual time: what would take 30 s of timers takes none."""
 
     def run_it(work: Coroutine[Any, Any, Any]) -> Any:
-        with asyncio.Runner(loop_factory=lambda: _JumpingLoop(clock)) as runner:
+        with asyncio.Runner(loop_factory=lambda: JumpingLoop(clock)) as runner:
             return runner.run(work)
 
     return run_it
