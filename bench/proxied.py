@@ -27,9 +27,9 @@ import psutil
 from bench.http_load import Counted
 from bench.http_upstream import BULK_BYTES, SMALL_BYTES
 from bench.processes import LOOPBACK, ROOT, Processes, Running, free_port
-from chaos.fault_proxy import Toxic
+from chaos.control.fault_proxy import Toxic
+from chaos.control.toxiproxy import Toxiproxy
 from chaos.stack.proxy_choice import FORCE, RUNNING, choose_proxy
-from chaos.toxiproxy import Toxiproxy
 
 TOXIPROXY = "toxiproxy"
 BUILTIN = "built-in"

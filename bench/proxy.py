@@ -38,7 +38,7 @@ from bench.proxied import (
     paced,
     requests,
 )
-from chaos.fault_proxy import FaultProxyError
+from chaos.control.fault_proxy import FaultProxyError
 from chaos.stack.errors import ProxyUnavailable
 
 AIM_RATE_RATIO = 0.5

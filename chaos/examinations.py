@@ -17,12 +17,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
-from chaos.fault_proxy import FaultProxyError
+from chaos.control.fault_proxy import FaultProxyError
+from chaos.control.toxiproxy import Toxiproxy
 from chaos.stack.errors import StackError
 from chaos.stack.model_servers.vllm import installed as vllm_at
 from chaos.stack.ports import reserve_port
 from chaos.stack.proxy_choice import HOW_TO_GET_IT, choose_proxy, named_version, version_of_binary
-from chaos.toxiproxy import Toxiproxy
 
 ASK_TIMEOUT_S = 5.0
 GB = 1e9

@@ -22,8 +22,8 @@ import psutil
 import pytest
 import requests
 
-from chaos.builtin_proxy import BuiltinProxy
 from chaos.clock import SystemClock
+from chaos.control.builtin_proxy import BuiltinProxy
 from chaos.stack.ports import reserve_port
 
 ROOT = Path(__file__).parents[1]

@@ -15,9 +15,9 @@ from typer.exceptions import TyperException
 
 from chaos.cli import calibrating, judging, looking, running, standing
 from chaos.cli.shared import app, errors
+from chaos.control.fault_proxy import FaultProxyError
 from chaos.errors import RagquakeError
 from chaos.exit_codes import ExitCode
-from chaos.fault_proxy import FaultProxyError
 from slo.bundle import BundleError
 from slo.documents import DocumentError
 from slo.history import HistoryBusyError

@@ -15,7 +15,7 @@ from slo.documents import DocumentError
 @app.command(epilog="Example: ragquake evaluate runs/latest")
 def evaluate(bundle: BundleArgument = LATEST, as_json: Json = False) -> None:
     """Judge a bundle again, from its files alone; the same bundle gives the same verdict.json."""
-    from chaos.judgement import judge
+    from chaos.run.judgement import judge
     from slo.report import terminal
 
     verdict = judge(existing_bundle(bundle))
@@ -49,7 +49,7 @@ def rollback(
     force: Annotated[bool, typer.Option("--force", help="Even though its runner is still alive.")] = False,
 ) -> None:
     """Undo what a dead run left behind: faults, proxies, processes. Can be run twice."""
-    from chaos.rollback import rollback as roll_back
+    from chaos.safety.rollback import rollback as roll_back
 
     outcome = roll_back(existing_bundle(bundle), by="ragquake rollback", force=force)
     console.print(escape(outcome.sentence()), highlight=False)

@@ -30,8 +30,8 @@ def run(
 ) -> None:
     """Run an experiment: start the stack, drive the load, inject the faults, judge, report."""
     from chaos.experiment import find_experiment, load_experiment
-    from chaos.needs import require_possible
-    from chaos.progress import SilentProgress, TerminalProgress
+    from chaos.experiment.needs import require_possible
+    from chaos.run.progress import SilentProgress, TerminalProgress
     from chaos.stack import require_available
     from chaos.stack.model_servers import LlmRequest
     from slo.report import terminal
@@ -43,7 +43,7 @@ def run(
         require_available(stack, asked, state)
         show_plan(loaded, as_json)
         return
-    from chaos.runner import RunOptions, run_experiment
+    from chaos.run.runner import RunOptions, run_experiment
 
     progress = SilentProgress() if as_json else TerminalProgress(console)
     if not as_json:
@@ -82,9 +82,9 @@ def breaking_point_(
 
     Example: ragquake breaking-point spike --over slow-vector-db.latency --from 0ms --to 4s
     """
-    from chaos.breaking_point import Search, search_breaking_point
-    from chaos.progress import SilentProgress, TerminalProgress
-    from chaos.runner import RunOptions
+    from chaos.run.progress import SilentProgress, TerminalProgress
+    from chaos.run.runner import RunOptions
+    from chaos.search.breaking_point import Search, search_breaking_point
     from chaos.stack.model_servers import LlmRequest
 
     asked = LlmRequest.parse(llm, model)

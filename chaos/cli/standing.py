@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 
 from chaos.cli.shared import Llm, Model, State, app, console
-from chaos.progress import TerminalProgress
+from chaos.run.progress import TerminalProgress
 
 
 @app.command(epilog="Example: ragquake up, then curl the address that it prints.")
@@ -22,7 +22,7 @@ def up(
     state: State = Path(".ragquake"),
 ) -> None:
     """Start the stack and leave it running, to try things by hand; `ragquake down` stops it."""
-    from chaos.interruption import interruptible
+    from chaos.safety.interruption import interruptible
     from chaos.stack.model_servers import LlmRequest
     from chaos.stack.ports import parse_ports
     from chaos.stack.up import up as bring_up

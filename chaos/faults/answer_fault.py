@@ -14,8 +14,8 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from chaos.builtin_proxy import HttpFaultSpec
-from chaos.controls import Controls
+from chaos.control.builtin_proxy import HttpFaultSpec
+from chaos.control.controls import Controls
 from chaos.faults.fault import Need
 from chaos.faults.quantities import PositiveDuration, Tokens
 from chaos.faults.request_place import RequestPlace

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from chaos.builtin_proxy import Strike
+from chaos.control.builtin_proxy import Strike
 from chaos.faults.witnessed_toxic import WitnessedToxic
 
 HELD_UP_S = 0.01

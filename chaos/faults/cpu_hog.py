@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from chaos.controls import Controls
+from chaos.control.controls import Controls
 from chaos.faults.process_fault import ProcessFault, records
 from chaos.processes import ProcessFaultError
 from chaos.processes.hogs import nice_of

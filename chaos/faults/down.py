@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from chaos.controls import Controls
-from chaos.fault_proxy import FaultProxyError, ProxyMissingError
+from chaos.control.controls import Controls
+from chaos.control.fault_proxy import FaultProxyError, ProxyMissingError
 from chaos.faults.fault import Fault
 
 

@@ -20,8 +20,8 @@ from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr
 
-from chaos.controls import Controls
-from chaos.fault_proxy import FaultProxyError, ProxyMissingError, Stream, Toxic
+from chaos.control.controls import Controls
+from chaos.control.fault_proxy import FaultProxyError, ProxyMissingError, Stream, Toxic
 from chaos.faults.over_time import OverTime
 
 SEGMENT_BEHIND: Mapping[str, str] = {"vector_db": "search", "llm": "generate"}
@@ -129,7 +129,7 @@ class Fault(BaseModel, ABC):
 
     @abstractmethod
     def undo(self, at: Controls, name: str) -> Mapping[str, Any]:
-        """Data enough for anyone to undo it: see `chaos.undo`."""
+        """Data enough for anyone to undo it: see `chaos.safety.undo`."""
 
     def expects(self) -> Mapping[str, Any] | None:
         """How to see on the traces that it bit; `None` when that cannot be said: no run passes on it then."""

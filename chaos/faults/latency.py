@@ -7,13 +7,13 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from chaos.builtin_proxy import BuiltinProxy
-from chaos.controls import Controls
-from chaos.fault_proxy import FaultProxyError, Toxic
+from chaos.control.builtin_proxy import BuiltinProxy
+from chaos.control.controls import Controls
+from chaos.control.fault_proxy import FaultProxyError, Toxic
+from chaos.control.toxiproxy import USE_BUILTIN
 from chaos.faults.delays import Delay, Distribution
 from chaos.faults.fault import ToxicFault
 from chaos.faults.quantities import DurationOrNone, milliseconds
-from chaos.toxiproxy import USE_BUILTIN
 
 _SHIFT_THAT_MUST_SHOW = 0.8  # the evaluator asks each span for 80 % of `shift_s`
 

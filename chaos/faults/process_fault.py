@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, Field
 
-from chaos.controls import Controls
+from chaos.control.controls import Controls
 from chaos.faults.fault import SEGMENT_BEHIND, Fault, Need
 from chaos.processes.processes import PARTS
 from chaos.stack.process import ProcessIdentity

@@ -12,8 +12,8 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from chaos.builtin_proxy import HttpFaultSpec
-from chaos.controls import Controls
+from chaos.control.builtin_proxy import HttpFaultSpec
+from chaos.control.controls import Controls
 from chaos.faults.fault import Fault, Need
 from chaos.faults.quantities import Count, Probability
 from chaos.faults.request_place import RequestPlace

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from chaos.builtin_proxy import BuiltinProxy, HttpFaultSpec
-from chaos.controls import Controls
-from chaos.fault_proxy import FaultProxyError, ProxyMissingError
+from chaos.control.builtin_proxy import BuiltinProxy, HttpFaultSpec
+from chaos.control.controls import Controls
+from chaos.control.fault_proxy import FaultProxyError, ProxyMissingError
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from chaos.controls import Controls
+from chaos.control.controls import Controls
 from chaos.faults.process_fault import ProcessFault, records
 from chaos.faults.quantities import DurationOrNone
 from chaos.processes import Absence, ProcessFaultError

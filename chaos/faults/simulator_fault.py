@@ -12,11 +12,11 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from chaos.controls import Controls
-from chaos.fault_proxy import FaultProxyError
+from chaos.control.controls import Controls
+from chaos.control.fault_proxy import FaultProxyError
+from chaos.control.simulator import SimulatorFaults
 from chaos.faults.fault import Fault, Need
 from chaos.faults.quantities import Count, Probability
-from chaos.simulator import SimulatorFaults
 
 _COMMON = ("on", "kind", "probability", "count")
 

@@ -10,9 +10,9 @@ from abc import ABC
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from chaos.builtin_proxy import BuiltinProxy, Strike
-from chaos.controls import Controls
-from chaos.fault_proxy import FaultProxyError
+from chaos.control.builtin_proxy import BuiltinProxy, Strike
+from chaos.control.controls import Controls
+from chaos.control.fault_proxy import FaultProxyError
 from chaos.faults.fault import ToxicFault
 
 _NOBODY_TELLS = "Toxiproxy keeps no account of what its toxics do; run it with RAGQUAKE_PROXY=builtin"

@@ -19,7 +19,6 @@ from typing import IO, Any
 
 import uvicorn
 
-from chaos.loopback import is_loopback
 from chaos.proxy.acceptor import all_descriptors
 from chaos.proxy.addresses import AddressError, listen_on, name_of
 from chaos.proxy.api import Api
@@ -27,6 +26,7 @@ from chaos.proxy.bounded_http import BoundedHttp
 from chaos.proxy.evidence import Evidence
 from chaos.proxy.registry import Registry
 from chaos.proxy.toxiproxy_calls import VERSION
+from chaos.safety.loopback import is_loopback
 
 _IDLE_S = 60  # Toxiproxy's IdleTimeout
 _log = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from chaos.fault_proxy import Toxic
+from chaos.control.fault_proxy import Toxic
 from chaos.proxy.toxics import Stage, stage_kinds
 
 

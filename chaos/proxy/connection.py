@@ -13,7 +13,7 @@ import socket
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from chaos.fault_proxy import Toxic
+from chaos.control.fault_proxy import Toxic
 from chaos.proxy.addresses import AddressError
 from chaos.proxy.end import End
 from chaos.proxy.evidence import Evidence, Strike

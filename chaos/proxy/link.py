@@ -14,7 +14,7 @@ import random
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from chaos.fault_proxy import Toxic
+from chaos.control.fault_proxy import Toxic
 from chaos.proxy.toxics import Chunk, Held, Stage, stage_kinds
 from chaos.proxy.toxics.stage import Receiver, Timer
 

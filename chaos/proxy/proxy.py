@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from chaos.fault_proxy import ProxyState, Toxic
+from chaos.control.fault_proxy import ProxyState, Toxic
 from chaos.proxy.acceptor import Acceptor, Descriptors
 from chaos.proxy.addresses import listen_on, name_of, parse_address
 from chaos.proxy.connection import Common, Connection, Dial

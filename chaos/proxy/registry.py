@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from chaos.fault_proxy import ProxyState, Toxic
+from chaos.control.fault_proxy import ProxyState, Toxic
 from chaos.proxy.acceptor import Descriptors
 from chaos.proxy.addresses import AddressError, look_up
 from chaos.proxy.asked import ProxyInput, RefusedError, require_fields, require_path, with_attributes

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from chaos.fault_proxy import ProxyState, Toxic
+from chaos.control.fault_proxy import ProxyState, Toxic
 from chaos.proxy.answers import Answer, Route, bad_body, error_json
 from chaos.proxy.asked import ProxyInput, RefusedError
 from chaos.proxy.bodies import BadBodyError, Field, decode, kind, read_attributes, read_object

@@ -13,10 +13,10 @@ import os
 import socket
 from pathlib import Path
 
-from chaos.fault_proxy import ProxyMissingError, ProxyState
+from chaos.control.fault_proxy import ProxyMissingError, ProxyState
+from chaos.control.toxiproxy import Toxiproxy
 from chaos.stack.description import StackDescription
 from chaos.stack.errors import ProxyUnavailable
-from chaos.toxiproxy import Toxiproxy
 
 NOTE_NAME = "borrowed-proxies.json"
 PROBE_TIMEOUT_S = 0.5
@@ -70,7 +70,7 @@ class BorrowedProxies:
 def delete_borrowed(description: StackDescription) -> list[str]:
     """Delete the proxies that a stack made on a server which it does not own; returns their names.
 
-    Raises chaos.fault_proxy.FaultProxyError when the server refuses or does not answer.
+    Raises chaos.control.fault_proxy.FaultProxyError when the server refuses or does not answer.
     """
     if description.proxy is None or description.proxy.owned:
         return []

@@ -17,7 +17,8 @@ from types import TracebackType
 from typing import Self
 
 from chaos import __version__
-from chaos.fault_proxy import FaultProxyError
+from chaos.control.fault_proxy import FaultProxyError
+from chaos.control.toxiproxy import Toxiproxy
 from chaos.stack.breakers import breaker_states
 from chaos.stack.container_engine import ASK_TIMEOUT_S, Engine, Said, require_engine, run_engine
 from chaos.stack.description import (
@@ -33,7 +34,6 @@ from chaos.stack.environment import child_environment, installed_versions, this_
 from chaos.stack.errors import StackError
 from chaos.stack.ports import LOOPBACK, choose_ports
 from chaos.stack.process import ProcessIdentity, spawned
-from chaos.toxiproxy import Toxiproxy
 
 COMPOSE_FILE = Path(__file__).resolve().parents[2] / "docker-compose.yml"
 PROJECT = "ragquake"

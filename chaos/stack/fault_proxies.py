@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from chaos.fault_proxy import FaultProxyError
+from chaos.control.fault_proxy import FaultProxyError
+from chaos.control.toxiproxy import Toxiproxy
 from chaos.stack.borrowed import BorrowedProxies
 from chaos.stack.description import ProxyRecord, StackDescription
 from chaos.stack.errors import ProxyUnavailable
 from chaos.stack.proxy_choice import ProxyChoice, named_version
 from chaos.stack.wiring import DEPENDENCIES, Wiring
-from chaos.toxiproxy import Toxiproxy
 
 WHY_BEHIND = "a fault of the experiment acts on requests, which Toxiproxy does not read"
 

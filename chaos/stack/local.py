@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Self
 
 from chaos.clock import Clock, SystemClock
-from chaos.fault_proxy import FaultProxyError
+from chaos.control.fault_proxy import FaultProxyError
 from chaos.stack.barrier import flush
 from chaos.stack.borrowed import BorrowedProxies, delete_borrowed
 from chaos.stack.breakers import breaker_states

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from chaos.loopback import is_loopback
+from chaos.safety.loopback import is_loopback
 from chaos.stack.errors import ProxyUnavailable
 
 FORCE = "RAGQUAKE_PROXY"

@@ -125,7 +125,7 @@ def up(
 def down(home: Path = HOME, grace_s: float = STOP_GRACE_S) -> Down:
     """Stop the stack that stays, whole or not, and forget it; without one, nothing happens.
 
-    Raises StackError when a part survived, chaos.fault_proxy.FaultProxyError when our proxies on
+    Raises StackError when a part survived, chaos.control.fault_proxy.FaultProxyError when our proxies on
     somebody else's Toxiproxy could not be deleted (the processes are stopped then, the record is kept).
     """
     before = state(home)

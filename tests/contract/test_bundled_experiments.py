@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from chaos.experiment import BUNDLED, load_experiment
-from chaos.load import LoadFiles, plan_for
+from chaos.run.load import LoadFiles, plan_for
 from journeys.plan import Plan
 from journeys.questions import load_questions
 from journeys.schedule import schedule

@@ -16,12 +16,12 @@ import httpx
 import pytest
 from httpx_sse import connect_sse
 
-from chaos.controls import Controls
+from chaos.control.controls import Controls
+from chaos.control.simulator import SimulatorFaults
+from chaos.control.toxiproxy import Toxiproxy
 from chaos.faults import parse_fault
-from chaos.simulator import SimulatorFaults
+from chaos.safety.undo import perform
 from chaos.stack.ports import reserve_port
-from chaos.toxiproxy import Toxiproxy
-from chaos.undo import perform
 
 pytestmark = pytest.mark.slow
 

@@ -23,7 +23,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from chaos.exit_codes import ExitCode
-from chaos.journal import read
+from chaos.run.journal import read
 from chaos.stack.description import FILE_NAME
 from chaos.stack.model_servers.alone import alone
 from chaos.stack.model_servers.vllm import TINY_SETTINGS, vllm

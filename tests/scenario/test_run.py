@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from chaos.exit_codes import ExitCode
-from chaos.journal import outstanding_undos, read
+from chaos.run.journal import outstanding_undos, read
 from chaos.stack.process import marked
 
 pytestmark = pytest.mark.slow

@@ -17,10 +17,10 @@ from pathlib import Path
 import pytest
 
 from chaos.exit_codes import ExitCode
-from chaos.journal import read
-from chaos.lease import RENEW_EVERY_S, TTL_S
 from chaos.processes import signals
-from chaos.warden import SUSPENDED_FOR_S
+from chaos.run.journal import read
+from chaos.safety.lease import RENEW_EVERY_S, TTL_S
+from chaos.safety.warden import SUSPENDED_FOR_S
 from tests.scenario.whole_run import RAGQUAKE, WholeRun, every_fault, experiment, whole_run
 
 pytestmark = pytest.mark.slow

@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from chaos.clock import SystemClock
+from chaos.control.toxiproxy import Toxiproxy
 from chaos.exit_codes import ExitCode
 from chaos.stack.borrowed import BorrowedProxies
 from chaos.stack.description import read_description
@@ -28,7 +29,6 @@ from chaos.stack.ports import reserve_port
 from chaos.stack.process import ProcessIdentity, marked
 from chaos.stack.proxy_choice import ProxyChoice, choose_proxy
 from chaos.stack.up import down, state, up
-from chaos.toxiproxy import Toxiproxy
 from tests.clocks import SteppingClock
 
 pytestmark = pytest.mark.slow

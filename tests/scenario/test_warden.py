@@ -19,15 +19,15 @@ from pathlib import Path
 import pytest
 
 from chaos.clock import SystemClock
-from chaos.journal import outstanding_undos, read
-from chaos.rollback import rollback
+from chaos.control.toxiproxy import Toxiproxy
+from chaos.run.journal import outstanding_undos, read
+from chaos.safety.rollback import rollback
 from chaos.stack.description import read_description
 from chaos.stack.environment import child_environment
 from chaos.stack.part import Part, PartPlan, wait_ready
 from chaos.stack.ports import reserve_port
 from chaos.stack.process import ProcessIdentity, marked
 from chaos.stack.proxy_choice import choose_proxy
-from chaos.toxiproxy import Toxiproxy
 
 pytestmark = pytest.mark.slow
 WITHIN_S = 10.0
@@ -36,13 +36,13 @@ RUNNER = textwrap.dedent(
     """
     import subprocess, sys, time
     from pathlib import Path
-    from chaos.fault_proxy import Toxic
-    from chaos.journal import Journal
+    from chaos.control.fault_proxy import Toxic
+    from chaos.run.journal import Journal
     from chaos.stack.local import LocalStack
     from chaos.stack.proxy_choice import ProxyChoice
     from chaos.stack.process import ProcessIdentity
-    from chaos.toxiproxy import Toxiproxy
-    from chaos.warden import start_warden
+    from chaos.control.toxiproxy import Toxiproxy
+    from chaos.safety.warden import start_warden
 
     bundle, api, phase = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
     warden = start_warden(bundle)

@@ -20,12 +20,12 @@ from typing import Any
 import psutil
 from ruamel.yaml import YAML
 
-from chaos.builtin_proxy import BuiltinProxy
+from chaos.control.builtin_proxy import BuiltinProxy
+from chaos.control.toxiproxy import Toxiproxy
 from chaos.faults import fault_kinds
-from chaos.journal import outstanding_undos, read
+from chaos.run.journal import outstanding_undos, read
 from chaos.stack.description import StackDescription, read_description
 from chaos.stack.process import ProcessIdentity, marked
-from chaos.toxiproxy import Toxiproxy
 
 ROOT = Path(__file__).resolve().parents[2]
 RAGQUAKE = Path(sys.executable).with_name("ragquake")

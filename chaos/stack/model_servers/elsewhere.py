@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from chaos.loopback import is_loopback
+from chaos.safety.loopback import is_loopback
 from chaos.stack.errors import StackError
 from chaos.stack.model_servers.model_server import ModelServer
 from slo.documents import DocumentError

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from chaos.builtin_proxy import BuiltinProxy, Page, Record
+from chaos.control.builtin_proxy import BuiltinProxy, Page, Record
 from tests.clocks import until
 from tests.fault_proxies import fault_proxy
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import requests
 
-from chaos.builtin_proxy import HttpFaultSpec
-from chaos.fault_proxy import ProxyMissingError, Toxic
+from chaos.control.builtin_proxy import HttpFaultSpec
+from chaos.control.fault_proxy import ProxyMissingError, Toxic
 from tests.clocks import until
 
 pytestmark = pytest.mark.slow

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from chaos.builtin_proxy import BuiltinProxy, HttpFaultSpec
-from chaos.controls import Controls
+from chaos.control.builtin_proxy import BuiltinProxy, HttpFaultSpec
+from chaos.control.controls import Controls
 from chaos.faults import parse_fault
-from chaos.lease import RunLease
+from chaos.safety.lease import RunLease
 
 pytestmark = pytest.mark.slow
 

@@ -19,8 +19,8 @@ import uvicorn
 from aiohttp import web
 
 from chaos.clock import SystemClock
+from chaos.control.toxiproxy import Toxiproxy
 from chaos.stack.ports import reserve_port
-from chaos.toxiproxy import Toxiproxy
 
 ROOT = Path(__file__).parents[3]
 

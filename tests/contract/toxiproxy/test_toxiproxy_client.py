@@ -12,10 +12,9 @@ from typing import Any
 
 import pytest
 
-from chaos.builtin_proxy import BuiltinProxy, HttpFaultSpec
-from chaos.controls import Controls
-from chaos.faults import parse_fault
-from chaos.toxiproxy import (
+from chaos.control.builtin_proxy import BuiltinProxy, HttpFaultSpec
+from chaos.control.controls import Controls
+from chaos.control.toxiproxy import (
     FaultProxyError,
     ProxyGoneError,
     ProxyHungError,
@@ -24,7 +23,8 @@ from chaos.toxiproxy import (
     Toxic,
     Toxiproxy,
 )
-from chaos.undo import perform
+from chaos.faults import parse_fault
+from chaos.safety.undo import perform
 
 pytestmark = pytest.mark.slow
 

@@ -1,7 +1,7 @@
 """toxiproxy-python's own high-level calls against both servers, each of them.
 
-The product uses none of them (`chaos/toxiproxy.py` says why), but whoever comes with a script that does
-must find the built-in proxy to be Toxiproxy. Its surprises are therefore held, too.
+The product uses none of them (`chaos/control/toxiproxy.py` says why), but whoever comes with a script that
+does must find the built-in proxy to be Toxiproxy. Its surprises are therefore held, too.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from chaos.fault_proxy import Toxic
+from chaos.control.fault_proxy import Toxic
 from chaos.proxy import proxy as proxy_module
 from chaos.proxy.asked import ProxyInput
 from chaos.proxy.evidence import Evidence

@@ -27,11 +27,11 @@ import httpx
 import psutil
 
 from chaos.clock import SystemClock
+from chaos.control.toxiproxy import Toxiproxy
 from chaos.stack.environment import child_environment
 from chaos.stack.part import Part, PartPlan, wait_ready
 from chaos.stack.ports import reserve_port
 from chaos.stack.proxy_choice import ProxyChoice
-from chaos.toxiproxy import Toxiproxy
 from rag_service import settings as service_settings
 from slo.receiver import Receiver
 from tests.scenario.behaviour import corpus, spool

@@ -10,8 +10,8 @@ from typing import Any
 
 import httpx
 
+from chaos.control.toxiproxy import Toxic, Toxiproxy
 from chaos.stack.part import Part
-from chaos.toxiproxy import Toxic, Toxiproxy
 from tests.scenario.behaviour.evidence import Reading
 
 LOOPBACK = "127.0.0.1"

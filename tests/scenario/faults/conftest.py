@@ -12,16 +12,16 @@ from pathlib import Path
 import httpx
 import pytest
 
-from chaos.controls import Controls
-from chaos.fault_control import FaultControl
+from chaos.control.controls import Controls
+from chaos.control.fault_control import FaultControl
+from chaos.control.toxiproxy import Toxiproxy
 from chaos.faults import parse_fault
-from chaos.journal import Journal, read
 from chaos.processes import Processes
+from chaos.run.journal import Journal, read
 from chaos.stack.local import LocalStack
 from chaos.stack.part import PartPlan
 from chaos.stack.ports import reserve_port
 from chaos.stack.proxy_choice import ProxyChoice
-from chaos.toxiproxy import Toxiproxy
 
 NO_PROXY = "http://127.0.0.1:9"
 

@@ -12,17 +12,17 @@ from typing import Any
 import httpx
 import pytest
 
-from chaos.builtin_proxy import BuiltinProxy
 from chaos.clock import SystemClock
-from chaos.controls import Controls
+from chaos.control.builtin_proxy import BuiltinProxy
+from chaos.control.controls import Controls
+from chaos.control.simulator import SimulatorFaults
+from chaos.control.toxiproxy import Toxiproxy
 from chaos.faults import Fault, fault_kinds, parse_fault
 from chaos.faults.answer_fault import AnswerFault
-from chaos.simulator import SimulatorFaults
+from chaos.safety.undo import perform
 from chaos.stack.environment import child_environment
 from chaos.stack.part import Part, PartPlan, wait_ready
 from chaos.stack.ports import reserve_port
-from chaos.toxiproxy import Toxiproxy
-from chaos.undo import perform
 
 pytestmark = pytest.mark.slow
 ASKED = {

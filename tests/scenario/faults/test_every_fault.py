@@ -20,13 +20,14 @@ from typing import Any
 
 import pytest
 
-from chaos.builtin_proxy import BuiltinProxy, Record
 from chaos.clock import SystemClock
-from chaos.controls import Controls, controls_of
-from chaos.fault_control import FaultControl
+from chaos.control.builtin_proxy import BuiltinProxy, Record
+from chaos.control.controls import Controls, controls_of
+from chaos.control.fault_control import FaultControl
 from chaos.faults import Fault, fault_kinds, parse_fault
 from chaos.faults.over_time import Flap, OverTime
-from chaos.journal import Journal, outstanding_undos, read
+from chaos.run.journal import Journal, outstanding_undos, read
+from chaos.safety.undo import perform
 from chaos.stack.local import LocalStack
 from chaos.stack.model_servers import simulator
 from chaos.stack.part import wait_ready
@@ -34,7 +35,6 @@ from chaos.stack.ports import choose_ports
 from chaos.stack.process import ProcessIdentity
 from chaos.stack.proxy_choice import choose_proxy
 from chaos.stack.wiring import PORTS, Wiring
-from chaos.undo import perform
 
 from .cases import CASES, QUESTIONS, Case
 from .eyes import Crowd, Seen, Traffic

@@ -17,14 +17,14 @@ import pytest
 from chaos.clock import SystemClock
 from chaos.errors import EnvironmentFailure
 from chaos.faults import parse_fault
-from chaos.journal import outstanding_undos, read
 from chaos.processes import ProcessFaultError, files, signals
 from chaos.processes.hogs import PROGRAM
 from chaos.processes.memory import MIB, available_bytes
+from chaos.run.journal import outstanding_undos, read
+from chaos.safety.undo import perform
 from chaos.stack.description import read_description
 from chaos.stack.errors import PartDied
 from chaos.stack.process import ProcessIdentity
-from chaos.undo import perform
 
 from .conftest import Lab
 

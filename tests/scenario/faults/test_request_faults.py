@@ -12,13 +12,15 @@ import httpx
 import psutil
 import pytest
 
-from chaos.builtin_proxy import BuiltinProxy
 from chaos.clock import SystemClock
-from chaos.controls import Controls, controls_of
-from chaos.fault_control import FaultControl
+from chaos.control.builtin_proxy import BuiltinProxy
+from chaos.control.controls import Controls, controls_of
+from chaos.control.fault_control import FaultControl
+from chaos.control.toxiproxy import Toxiproxy
 from chaos.faults import parse_fault
-from chaos.journal import Journal, OutstandingUndo, outstanding_undos, read
-from chaos.rollback import rollback
+from chaos.run.journal import Journal, OutstandingUndo, outstanding_undos, read
+from chaos.safety.rollback import rollback
+from chaos.safety.undo import perform
 from chaos.stack.borrowed import BorrowedProxies
 from chaos.stack.description import read_description
 from chaos.stack.environment import child_environment
@@ -29,8 +31,6 @@ from chaos.stack.ports import choose_ports, reserve_port
 from chaos.stack.process import ProcessIdentity, marked
 from chaos.stack.proxy_choice import ProxyChoice, choose_proxy
 from chaos.stack.wiring import DEPENDENCIES, PORTS, REQUESTS_PORTS, Wiring
-from chaos.toxiproxy import Toxiproxy
-from chaos.undo import perform
 
 pytestmark = pytest.mark.slow
 HOME = Path(__file__).resolve().parents[3] / ".ragquake"

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from chaos.exit_codes import ExitCode
-from chaos.journal import outstanding_undos, read
+from chaos.run.journal import outstanding_undos, read
 from chaos.stack.process import marked
 from tests.scenario.whole_run import WholeRun, experiment, whole_run
 

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chaos.controls import Controls
-from chaos.fault_proxy import Toxic
+from chaos.control.controls import Controls
+from chaos.control.fault_proxy import Toxic
+from chaos.control.toxiproxy import Toxiproxy
 from chaos.faults import parse_fault
 from chaos.faults.fault import SEGMENT_BEHIND, ToxicFault
-from chaos.toxiproxy import Toxiproxy
 
 
 @pytest.mark.parametrize(

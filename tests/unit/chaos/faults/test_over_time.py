@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chaos.builtin_proxy import BuiltinProxy
-from chaos.controls import Controls
-from chaos.fault_proxy import FaultProxyError, Toxic
+from chaos.control.builtin_proxy import BuiltinProxy
+from chaos.control.controls import Controls
+from chaos.control.fault_proxy import FaultProxyError, Toxic
+from chaos.control.toxiproxy import Toxiproxy
 from chaos.faults import parse_fault
 from chaos.faults.fault import ToxicFault
 from chaos.faults.over_time import Flap, OverTime, Ramp
-from chaos.toxiproxy import Toxiproxy
 
 
 def parsed(**raw: Any) -> ToxicFault:

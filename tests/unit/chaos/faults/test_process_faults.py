@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from chaos.controls import Controls
+from chaos.control.controls import Controls
+from chaos.control.fault_control import FaultControl
+from chaos.control.toxiproxy import Toxiproxy
 from chaos.errors import EnvironmentFailure
-from chaos.fault_control import FaultControl
 from chaos.faults import fault_kinds, parse_fault
-from chaos.journal import Journal, read
 from chaos.processes import Processes
-from chaos.toxiproxy import Toxiproxy
+from chaos.run.journal import Journal, read
 
 KINDS = sorted(kind for kind, fault in fault_kinds().items() if fault.needs == "processes")
 NEEDED: dict[str, dict[str, Any]] = {"memory_pressure": {"mib": 100}}

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from chaos.builtin_proxy import HttpFaultSpec
-from chaos.controls import Controls
+from chaos.control.builtin_proxy import HttpFaultSpec
+from chaos.control.controls import Controls
+from chaos.control.fault_proxy import FaultProxyError, ProxyMissingError
 from chaos.experiment import BUNDLED, LoadedExperiment, load_experiment
-from chaos.fault_proxy import FaultProxyError, ProxyMissingError
+from chaos.experiment.needs import act_on_requests, require_possible, used_faults
 from chaos.faults import fault_kinds, parse_fault
 from chaos.faults.answer_fault import AnswerFault
 from chaos.faults.request_fault import RequestFault
-from chaos.needs import act_on_requests, require_possible, used_faults
 from chaos.proxy.http.fault_set import HttpFaults
 from chaos.proxy.http.faults import http_fault_kinds
 from chaos.proxy.http.routes import read_spec

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from chaos.controls import Controls
+from chaos.control.controls import Controls
+from chaos.control.fault_proxy import FaultProxyError
 from chaos.experiment import BUNDLED, load_experiment
-from chaos.fault_proxy import FaultProxyError
+from chaos.experiment.needs import require_possible
 from chaos.faults import fault_kinds, parse_fault
 from chaos.faults.simulator_fault import SimulatorFault
-from chaos.needs import require_possible
 from rag_service.model_server.fault_set import parse_fault as simulators_own
 from rag_service.model_server.faults import fault_kinds as simulators_kinds
 from slo.documents import DocumentError

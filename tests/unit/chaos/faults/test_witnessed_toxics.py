@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from chaos.builtin_proxy import BuiltinProxy, Page, Record, Strike
-from chaos.controls import Controls
-from chaos.fault_proxy import FaultProxyError, Toxic
+from chaos.control.builtin_proxy import BuiltinProxy, Page, Record, Strike
+from chaos.control.controls import Controls
+from chaos.control.fault_proxy import FaultProxyError, Toxic
+from chaos.control.toxiproxy import Toxiproxy
 from chaos.faults import fault_kinds, parse_fault
 from chaos.faults.witnessed_toxic import WitnessedToxic
-from chaos.toxiproxy import Toxiproxy
 
 PAGE = 2_000
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from chaos.processes import ProcessFaultError, undoing
+from chaos.safety.undo import perform
 from chaos.stack.process import ProcessIdentity
-from chaos.undo import perform
 
 NOBODY = {"pid": 2**22 + 1, "created_s": 1.0, "soft": 64, "hard": 64}
 DOES = ["resume", "end", "limit_files", "start_part"]

@@ -61,7 +61,7 @@ async def break_off(_: Registry, writer: asyncio.StreamWriter) -> None:
 
 
 async def take_a_timeout_away(registry: Registry, _: asyncio.StreamWriter) -> None:
-    from chaos.fault_proxy import Toxic
+    from chaos.control.fault_proxy import Toxic
 
     await registry.add_toxic("p", Toxic("t", "timeout"), {})
     await registry.remove_toxic("p", "t")

@@ -14,7 +14,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from chaos.fault_proxy import Toxic
+from chaos.control.fault_proxy import Toxic
 from chaos.proxy.asked import ProxyInput, RefusedError
 from chaos.proxy.leases import LeaseMissingError, Leases
 from chaos.proxy.registry import Registry

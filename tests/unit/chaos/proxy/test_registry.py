@@ -11,7 +11,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from chaos.fault_proxy import Toxic
+from chaos.control.fault_proxy import Toxic
 from chaos.proxy.asked import ProxyInput, RefusedError
 from chaos.proxy.registry import Registry
 

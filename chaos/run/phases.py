@@ -1,0 +1,125 @@
+"""Follows the phases of a run on its clock: switches their faults, and watches all that must go on meanwhile.
+
+Five times a second, because a schedule of faults moves by the second and a stop condition should not wait.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from chaos.clock import Clock
+from chaos.control.fault_control import FaultControl
+from chaos.experiment import LoadedExperiment, PlannedPhase
+from chaos.run.journal import Journal
+from chaos.run.live import LiveAttempts
+from chaos.run.load import JourneysProcess
+from chaos.run.progress import Moment, Progress
+from chaos.run.stop_conditions import StopWatch
+from chaos.safety.interruption import Interrupted
+from chaos.safety.lease import RunLease
+from chaos.safety.lock import safety_lever
+from chaos.safety.warden import Warden
+from chaos.stack import Stack
+
+TICK_S = 0.2
+BREAKERS_EVERY_S = 1.0
+FIGURES_WINDOW_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a run ended: `completed`, `stopped`, `interrupted` or `error`, and why."""
+
+    status: str
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """Everything that a phase needs; without any of it the run is over."""
+
+    stack: Stack
+    journeys: JourneysProcess
+    faults: FaultControl
+    lease: RunLease
+    warden: Warden
+
+    def require(self) -> None:
+        """Raises EnvironmentFailure for what is missing, the cause before its consequences."""
+        self.lease.require()
+        self.warden.require_alive()
+        self.journeys.check_alive()
+        self.stack.require_alive()
+
+
+class Phases:
+    """The phases of one run, once its load has begun."""
+
+    def __init__(
+        self,
+        loaded: LoadedExperiment,
+        watched: Watched,
+        live: LiveAttempts,
+        journal: Journal,
+        progress: Progress,
+        clock: Clock,
+    ) -> None:
+        self._phases = loaded.phases
+        self._watch = StopWatch(loaded.experiment.stop_when)
+        self._watched = watched
+        self._live = live
+        self._journal = journal
+        self._progress = progress
+        self._clock = clock
+        self._breakers: dict[str, str] = {}
+        self._breakers_at_s = 0.0
+
+    def follow(self, t0_s: float) -> Ending:
+        """Phase after phase to the end of the last one, or until a stop condition holds."""
+        for phase in self._phases:
+            sleep_until(t0_s + phase.start_s, self._clock)
+            self._journal.append("phase.started", phase=phase.name)
+            self._watched.faults.switch_to(phase.faults)
+            ending = self._stay(phase, t0_s)
+            self._journal.append("phase.ended", phase=phase.name)
+            if ending is not None:
+                return ending
+        return Ending("completed")
+
+    def _stay(self, phase: PlannedPhase, t0_s: float) -> Ending | None:
+        """Until the phase's end; an ending when the run is to stop before."""
+        while (now_s := self._clock.unix_s()) < t0_s + phase.end_s:
+            self._live.poll(now_s)
+            self._show(phase, now_s - t0_s)
+            self._watched.require()
+            self._watched.faults.tick()
+            if triggered := self._watch.look(self._live, now_s):
+                condition, observed = triggered.condition, triggered.observed
+                self._journal.append("stop.triggered", condition=condition, observed=observed)
+                return Ending("stopped", f"stop condition: {condition}: {observed}")
+            if safety_lever().exists():
+                raise Interrupted(f"the safety lever {safety_lever()} was pulled")
+            self._clock.sleep(min(TICK_S, t0_s + phase.end_s - self._clock.unix_s()))
+        return None
+
+    def _show(self, phase: PlannedPhase, elapsed_s: float) -> None:
+        if elapsed_s - self._breakers_at_s >= BREAKERS_EVERY_S:
+            self._breakers_at_s = elapsed_s
+            self._breakers = self._watched.stack.breaker_states()
+        self._progress.moment(
+            Moment(
+                phase=phase.name,
+                elapsed_s=elapsed_s,
+                left_s=max(0.0, self._phases[-1].end_s - elapsed_s),
+                planned_rate_per_s=phase.rate_per_s,
+                figures=self._live.figures(self._clock.unix_s(), FIGURES_WINDOW_S),
+                faults=self._watched.faults.active,
+                breakers=self._breakers,
+            )
+        )
+
+
+def sleep_until(unix_s: float, clock: Clock) -> None:
+    """Wait in short pieces: a clock that was set is noticed."""
+    while (left_s := unix_s - clock.unix_s()) > 0:
+        clock.sleep(min(left_s, TICK_S))

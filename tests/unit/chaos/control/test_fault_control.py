@@ -1,0 +1,161 @@
+"""Faults go in and come out in an order that leaves none without a written way to undo it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from chaos.control.controls import Controls
+from chaos.control.fault_control import FaultControl
+from chaos.control.fault_proxy import FaultProxyError, ProxyState, Toxic
+from chaos.errors import EnvironmentFailure
+from chaos.faults import parse_fault
+from chaos.run.journal import Journal, outstanding_undos, read
+
+
+class ProxyInMemory:
+    """The calls of the Toxiproxy client that a latency fault makes, on a dictionary."""
+
+    api = "http://127.0.0.1:1"
+
+    def __init__(self) -> None:
+        self.held: dict[str, Toxic] = {}
+        self.refuses: set[str] = set()
+
+    def add_toxic(self, proxy: str, toxic: Toxic) -> Toxic:
+        del proxy
+        if toxic.name in self.refuses:
+            raise FaultProxyError("add a toxic", "no")
+        self.held[toxic.name] = toxic
+        return toxic
+
+    def remove_toxic(self, proxy: str, toxic: str) -> None:
+        del proxy
+        if f"remove {toxic}" in self.refuses:
+            raise FaultProxyError("remove a toxic", "no")
+        self.held.pop(toxic)
+
+    def toxics(self, proxy: str) -> dict[str, Toxic]:
+        del proxy
+        return dict(self.held)
+
+    def proxy(self, name: str) -> ProxyState:
+        return ProxyState(name, "127.0.0.1:2", "127.0.0.1:3", True, tuple(self.held.values()))
+
+
+@pytest.fixture
+def proxy() -> ProxyInMemory:
+    return ProxyInMemory()
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Journal:
+    return Journal(tmp_path / "journal.jsonl")
+
+
+@pytest.fixture
+def control(proxy: ProxyInMemory, journal: Journal) -> FaultControl:
+    raw = {"on": "vector_db", "kind": "latency", "latency": "1s"}
+    faults = {name: parse_fault(name, raw) for name in ("slow", "slower")}
+    return FaultControl(faults, Controls(proxy), journal)  # type: ignore[arg-type]
+
+
+def events(journal: Journal) -> list[str]:
+    return [entry["event"] for entry in read(journal.path)]
+
+
+def test_the_undo_is_on_disk_before_the_fault_is_in(
+    control: FaultControl, proxy: ProxyInMemory, journal: Journal
+) -> None:
+    """A runner that dies while injecting leaves word of what to undo."""
+    proxy.refuses.add("slow")
+    with pytest.raises(EnvironmentFailure, match="slow could not be injected"):
+        control.inject("slow")
+
+    assert events(journal) == ["undo.declared"]
+    assert [one.fault for one in outstanding_undos(read(journal.path))] == ["slow"]
+
+
+def test_in_and_out_leaves_nothing_outstanding(
+    control: FaultControl, proxy: ProxyInMemory, journal: Journal
+) -> None:
+    """The journal tells the whole life of a fault, in order."""
+    control.inject("slow")
+    control.remove("slow")
+
+    assert events(journal) == [
+        "undo.declared",
+        "fault.injected",
+        "fault.verified",
+        "fault.removed",
+        "fault.verified_gone",
+    ]
+    assert proxy.held == {}
+    assert outstanding_undos(read(journal.path)) == []
+
+
+def test_switching_touches_only_what_changes(control: FaultControl, journal: Journal) -> None:
+    """A fault that two phases share is not taken out between them."""
+    control.switch_to(["slow"])
+    control.switch_to(["slow", "slower"])
+    control.switch_to(["slower"])
+
+    assert control.active == ("slower",)
+    assert events(journal).count("fault.injected") == 2
+    assert events(journal).count("fault.removed") == 1
+
+
+def test_a_fault_that_cannot_be_removed_stays_outstanding(
+    control: FaultControl, proxy: ProxyInMemory, journal: Journal
+) -> None:
+    """Nobody believes that it is gone until it was seen to be gone."""
+    control.inject("slow")
+    proxy.refuses.add("remove slow")
+    with pytest.raises(EnvironmentFailure, match="could not be removed"):
+        control.switch_to([])
+
+    assert control.active == ("slow",)
+    assert [one.fault for one in outstanding_undos(read(journal.path))] == ["slow"]
+
+
+def test_what_was_seen_of_a_fault_goes_into_the_journal(
+    journal: Journal, proxy: ProxyInMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever takes a fault out says what it did; a fault on bytes says nothing."""
+    fault = parse_fault("slow", {"on": "vector_db", "kind": "latency", "latency": "1s"})
+    control = FaultControl({"slow": fault}, Controls(proxy), journal)  # type: ignore[arg-type]
+    control.inject("slow")
+    control.remove("slow")
+    assert "observed" not in next(one for one in read(journal.path) if one["event"] == "fault.removed")
+
+    control.inject("slow")
+    removed = type(fault).remove
+    monkeypatch.setattr(type(fault), "remove", lambda *each: removed(*each) or {"bit": True})
+    control.remove("slow")
+    last = [one for one in read(journal.path) if one["event"] == "fault.removed"][-1]
+    assert last["observed"] == {"bit": True}
+
+
+def test_before_the_stack_goes_faults_are_withdrawn_by_their_records(
+    control: FaultControl, journal: Journal
+) -> None:
+    """Nothing is waited for; the newest goes first; what can be undone is not outstanding any more."""
+    control.switch_to(["slow", "slower"])
+    control.withdraw()
+    assert control.active == () and outstanding_undos(read(journal.path)) == []
+    gone = [one["fault"] for one in read(journal.path) if one["event"] == "fault.verified_gone"]
+    assert gone == ["slower", "slow"]
+    control.withdraw()
+    assert events(journal).count("fault.verified_gone") == 2
+
+
+def test_what_went_wrong_while_going_in_is_withdrawn_as_well(
+    control: FaultControl, proxy: ProxyInMemory, journal: Journal
+) -> None:
+    """A fault that may be in half-way has its record, and that is enough."""
+    proxy.refuses.add("slow")
+    with pytest.raises(EnvironmentFailure):
+        control.inject("slow")
+    control.withdraw()
+    assert outstanding_undos(read(journal.path)) == []
