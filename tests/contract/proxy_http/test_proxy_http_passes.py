@@ -59,7 +59,7 @@ def test_any_exchange_is_the_same_with_and_without_the_hop(
     direct = http.client.HTTPConnection(urlsplit(direct_url).netloc, timeout=10)
     through = http.client.HTTPConnection(urlsplit(through_url).netloc, timeout=10)
 
-    @settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=80, suppress_health_check=list(HealthCheck))
     @given(exchanges)
     def compare(asked: dict[str, Any]) -> None:
         if asked["status"] in (204, 304):

@@ -501,9 +501,7 @@ class ProxyMachine(RuleBasedStateMachine):
             assert not left
 
 
-WAYS = settings(
-    max_examples=100, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
-)
+WAYS = settings(max_examples=100, stateful_step_count=40, suppress_health_check=list(HealthCheck))
 TestProxyMachine = ProxyMachine.TestCase
 TestProxyMachine.settings = WAYS
 

@@ -50,7 +50,7 @@ def test_the_bootstrap_is_deterministic_and_depends_on_its_seed():
     assert one.interval.low <= statistics.percentile(values, 0.95) <= one.interval.high
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     st.lists(st.tuples(st.floats(0, 30), st.floats(0, 5) | st.just(math.inf)), min_size=1, max_size=60),
     st.sampled_from([0.5, 0.95]),

@@ -90,7 +90,7 @@ def told(journal: Path, fault: str) -> list[str]:
 THIN = {"kind": "bandwidth", "rate": 10}
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     on_ms=st.integers(500, 4000),
     off_ms=st.integers(500, 4000),

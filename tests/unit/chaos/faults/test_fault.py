@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from chaos.control.controls import Controls
@@ -51,7 +51,6 @@ def test_faults_that_break_calls_expect_errors(on: str) -> None:
         }
 
 
-@settings(deadline=None)
 @given(latency=st.integers(1, 10_000), jitter=st.integers(0, 10_000))
 def test_the_expected_shift_is_one_that_spans_surely_show(latency: int, jitter: int) -> None:
     """80 % of it is at most what nineteen delays in twenty reach; with little jitter it is all of it."""

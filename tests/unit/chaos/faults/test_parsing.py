@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any, get_args
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -120,7 +120,6 @@ def test_a_fault_that_is_no_mapping_is_refused() -> None:
         parse_fault("slow", "latency")  # type: ignore[arg-type]
 
 
-@settings(deadline=None)
 @given(
     st.dictionaries(
         st.sampled_from(["on", "kind", "latency", "rate", "delay", "bytes", "timeout", "x"]),

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from chaos.proxy.addresses import Address, AddressError, listen_on, name_of, parse_address, resolve_address
@@ -39,7 +39,6 @@ def test_other_forms_are_refused_in_gos_words(text: str, message: str) -> None:
     assert str(caught.value) == message
 
 
-@settings(deadline=None)
 @given(st.text(max_size=30))
 def test_any_text_is_parsed_or_refused(text: str) -> None:
     """No listen address breaks the proxy."""

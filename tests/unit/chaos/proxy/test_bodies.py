@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from chaos.proxy.bodies import BadBodyError, Field, Fraction, decode, read_attributes, read_object
@@ -11,14 +11,12 @@ from chaos.proxy.bodies import BadBodyError, Field, Fraction, decode, read_attri
 FIELDS = (Field("name", str, ""), Field("enabled", bool, True), Field("toxicity", float, 1.0))
 
 
-@settings(deadline=None)
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner)))
 def test_what_json_writes_is_read(value: object) -> None:
     """Any JSON value reads as itself, with whatever comes behind it ignored."""
     assert decode((json.dumps(value) + " trailing").encode()) == value
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=60))
 def test_any_bytes_are_read_or_refused(body: bytes) -> None:
     """No body, however broken, does anything but decode or be refused."""

@@ -19,7 +19,6 @@ values = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(values)
 def test_json_is_no_reason_to_complain(value: object) -> None:
     """Whatever JSON is, it passes; cut short inside, it is `unexpected EOF`."""
@@ -29,7 +28,7 @@ def test_json_is_no_reason_to_complain(value: object) -> None:
         assert complaint(text[:-1]) == "unexpected EOF"
 
 
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=400)
 @given(st.text(alphabet='{}[]:,"\\\\ntrue012.eE+-u \n\x01', max_size=12))
 @example('{"a":1,}')
 @example('"\\ud800"')
@@ -47,7 +46,6 @@ def test_both_refuse_the_same(text: str) -> None:
     assert (complaint(body) is not None) == refused
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=40))
 def test_a_complaint_is_one_of_go(body: bytes) -> None:
     """Any bytes lead to one of Go's three kinds of words, or to none."""

@@ -303,7 +303,7 @@ class LeaseMachine(RuleBasedStateMachine):
 
 
 TestLeases = LeaseMachine.TestCase
-TestLeases.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
+TestLeases.settings = settings(max_examples=100, stateful_step_count=30)
 
 
 def test_a_proxy_whose_port_was_taken_comes_back_when_it_is_free(caplog: Any) -> None:

@@ -117,7 +117,7 @@ class RegistryMachine(RuleBasedStateMachine):
 
 
 TestRegistry = RegistryMachine.TestCase
-TestRegistry.settings = settings(max_examples=40, stateful_step_count=20, deadline=None)
+TestRegistry.settings = settings(max_examples=40, stateful_step_count=20)
 
 
 @pytest.mark.parametrize("toxicity", [-0.1, 1.1])

@@ -356,7 +356,7 @@ def callers(draw):
     ]
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     crowd=callers(),
     limit=st.integers(1, 6),

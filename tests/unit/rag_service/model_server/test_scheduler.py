@@ -194,7 +194,7 @@ def _missing(one: Sequence) -> int:
 
 
 TestScheduler = SchedulerMachine.TestCase
-TestScheduler.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestScheduler.settings = settings(max_examples=60, stateful_step_count=40)
 
 
 def _steps(scheduler: Scheduler, limit: int = 200) -> list[tuple[int, int]]:

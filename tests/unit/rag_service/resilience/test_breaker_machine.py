@@ -215,7 +215,5 @@ class BreakerMachine(RuleBasedStateMachine):
         raise AssertionError(f"stuck in {self.breaker.state}")
 
 
-BreakerMachine.TestCase.settings = hypothesis_settings(
-    max_examples=150, stateful_step_count=40, deadline=None
-)
+BreakerMachine.TestCase.settings = hypothesis_settings(max_examples=150, stateful_step_count=40)
 TestBreakerMachine = BreakerMachine.TestCase

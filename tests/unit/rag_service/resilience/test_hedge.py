@@ -198,7 +198,8 @@ def test_a_cancelled_caller_leaves_no_task(run, clock, when):
     patience=st.sampled_from([0.02, 0.1, 0.12, 0.2, 5.0]),
     allowed=st.booleans(),
 )
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])  # the clock only goes on; that is fine
+# Functions share the fixture's clock, which only goes on; that is fine.
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_no_ending_leaves_a_task_or_a_secret_error(run, clock, first, second, broken, patience, allowed):
     """For any timing, outcome and patience, all started calls have ended and asyncio has no complaint."""
     race = Race(first, second)

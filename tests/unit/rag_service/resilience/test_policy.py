@@ -434,7 +434,7 @@ OUTCOMES = [
         max_size=40,
     )
 )
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_whatever_callers_do_nothing_leaks(run, clock, callers):
     """After any storm of calls, hedges, retries and hang-ups, places are free, probes back, tasks gone."""
     bench = Bench(clock, places=8, hedge_after_s=0.05)

@@ -204,7 +204,7 @@ class TestWatch:
 
         assert run(scene()) == 0
 
-    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
     @given(
         gaps=st.lists(st.floats(0.01, 5.0).map(lambda gap: round(gap, 2)), min_size=1, max_size=12),
         patience_s=st.floats(1.0, 30.0),

@@ -196,7 +196,7 @@ class SealedMachine(CollectionMachine):
 
 
 TestCollection = CollectionMachine.TestCase
-TestCollection.settings = settings(max_examples=30, stateful_step_count=20, deadline=None)
+TestCollection.settings = settings(max_examples=30, stateful_step_count=20)
 TestSealedCollection = SealedMachine.TestCase
 TestSealedCollection.settings = TestCollection.settings
 
@@ -216,7 +216,6 @@ def test_the_machine_notices_writes_that_are_not_kept(
     few = settings(
         max_examples=60,
         stateful_step_count=15,
-        deadline=None,
         database=None,
         phases=[Phase.generate],
         report_multiple_bugs=False,

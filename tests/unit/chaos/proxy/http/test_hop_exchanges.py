@@ -124,7 +124,7 @@ def heard(data: bytes, method: bytes | None = None) -> tuple[Any, ...] | None:
 def test_any_exchange_passes(with_bench: Any) -> None:
     """Start lines, headers with their spelling, bodies and trailers are the same on both sides, twice."""
 
-    @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=100, suppress_health_check=list(HealthCheck))
     @given(exchanges, sizes)
     def compare(exchange: tuple[Message, Message], cuts: list[int]) -> None:
         request, answer = exchange

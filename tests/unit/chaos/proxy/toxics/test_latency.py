@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from chaos.proxy.toxics.latency import Latency
@@ -86,7 +86,6 @@ def test_too_much_held_stops_the_source(line: Any) -> None:
     assert not line.stopped
 
 
-@settings(deadline=None)
 @given(
     latency=st.integers(-10, 500),
     jitter=st.integers(-10, 600),

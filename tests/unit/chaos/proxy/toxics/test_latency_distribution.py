@@ -8,7 +8,7 @@ import statistics
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from chaos.proxy.toxics.latency_distribution import MOST_MS, LatencyDistribution
@@ -96,7 +96,6 @@ def test_what_is_no_distribution_is_refused(latency: int, spread: int, distribut
     assert why in (LatencyDistribution.refuse(asked) or "")
 
 
-@settings(deadline=None)
 @given(
     distribution=st.sampled_from(["constant", "uniform", "normal", "lognormal", "pareto"]),
     latency=st.integers(0, 300),

@@ -4,7 +4,7 @@ import random
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from chaos.proxy.toxics.slicer import Slicer, slice_sizes
@@ -14,7 +14,6 @@ sizes_allowed = st.integers(1, 5000).flatmap(
 )
 
 
-@settings(deadline=None)
 @given(length=st.integers(1, 100_000), sizes=sizes_allowed, seed=st.integers(0, 1000))
 def test_pieces_cover_the_chunk_and_none_is_too_large(length: int, sizes: tuple[int, int], seed: int) -> None:
     """Pieces sum to the chunk, none is empty, none above average + variation."""
@@ -50,7 +49,6 @@ def test_each_piece_is_followed_by_its_delay(line: Any) -> None:
     assert [len(data) for _, data in line.came] == [25, 25, 25, 25, 0]
 
 
-@settings(deadline=None)
 @given(
     chunks=st.lists(st.binary(min_size=1, max_size=300), max_size=10),
     sizes=sizes_allowed,

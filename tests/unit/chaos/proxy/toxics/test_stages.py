@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from chaos.proxy.toxics import stage_kinds
@@ -48,7 +48,6 @@ def test_bandwidth_without_a_rate_is_refused(rate: int) -> None:
     assert "at least 1" in (Bandwidth.refuse({"rate": rate}) or "")
 
 
-@settings(deadline=None)
 @given(
     chunks=st.lists(st.binary(min_size=1, max_size=50), max_size=8),
     limit=st.integers(-5, 200),

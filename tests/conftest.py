@@ -1,0 +1,19 @@
+"""For every test: whether a rule holds must not depend on how fast, or how busy, the machine is.
+
+In CI it must not depend on luck either: there the same examples are drawn each time, so that a change is
+judged by what it changes. Everywhere else each call draws new ones.
+"""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "any-machine",
+    deadline=None,  # by default a test fails whose example takes 200 ms
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize="CI" in os.environ,
+)
+settings.load_profile("any-machine")
