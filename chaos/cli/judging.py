@@ -9,7 +9,6 @@ from rich.markup import escape
 
 from chaos.cli.shared import LATEST, BundleArgument, Json, app, console, existing_bundle
 from chaos.exit_codes import ExitCode
-from slo.documents import DocumentError
 
 
 @app.command(epilog="Example: ragquake evaluate runs/latest")
@@ -30,6 +29,7 @@ def evaluate(bundle: BundleArgument = LATEST, as_json: Json = False) -> None:
 def report(bundle: BundleArgument = LATEST) -> None:
     """Write report.html, summary.md and junit.xml of a bundle again, from its verdict.json."""
     from slo import report as reports
+    from slo.documents import DocumentError
     from slo.verdict import FILE, Verdict
 
     folder = existing_bundle(bundle)

@@ -10,9 +10,7 @@ import typer
 from rich.markup import escape
 
 from chaos import __version__
-from chaos.cli.plan import show_plan
 from chaos.cli.shared import Json, Runs, app, console, show_rows
-from slo.documents import DocumentError
 
 
 @app.command("list", epilog="Example: ragquake list faults")
@@ -39,7 +37,9 @@ def list_(
 def explain(what: Annotated[str, typer.Argument(help="A kind of fault, or an experiment.")]) -> None:
     """Explain a fault (parameters, bounds, what it looks like) or an experiment (its plan)."""
     from chaos.catalogue import explain_fault, nearest_of
+    from chaos.cli.plan import show_plan
     from chaos.experiment import find_experiment, load_experiment
+    from slo.documents import DocumentError
 
     if (text := explain_fault(what, min(console.width, 100))) is not None:
         console.print(escape(text), highlight=False, soft_wrap=True)
@@ -59,6 +59,7 @@ def validate(
 ) -> None:
     """Check experiment files without starting anything."""
     from chaos.experiment import find_experiment, load_experiment
+    from slo.documents import DocumentError
 
     files = [file for path in paths for file in (sorted(path.glob("*.yaml")) if path.is_dir() else [path])]
     if not files:

@@ -9,9 +9,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from chaos.cli.plan import show_plan
 from chaos.cli.shared import Json, Llm, Model, Overrides, Runs, State, app, console, errors
-from slo.units import format_duration
 
 
 @app.command(epilog="Example: ragquake run spike --set phases.fault.for=20s")
@@ -29,12 +27,14 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Run an experiment: start the stack, drive the load, inject the faults, judge, report."""
+    from chaos.cli.plan import show_plan
     from chaos.experiment import find_experiment, load_experiment
     from chaos.experiment.needs import require_possible
     from chaos.run.progress import SilentProgress, TerminalProgress
     from chaos.stack import require_available
     from chaos.stack.model_servers import LlmRequest
     from slo.report import terminal
+    from slo.units import format_duration
 
     asked = LlmRequest.parse(llm, model, stack)
     loaded = load_experiment(find_experiment(experiment), overrides or ())

@@ -9,10 +9,6 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-
-from slo.documents import DocumentError
 
 app = typer.Typer(
     name="ragquake",
@@ -51,8 +47,17 @@ BundleArgument = Annotated[Path, typer.Argument(help="A bundle: the folder that 
 LATEST = Path("runs/latest")
 
 
+def complain(*lines: str) -> None:
+    """Lines on standard error, as they are."""
+    for line in filter(None, lines):
+        errors.print(line, style="red", highlight=False, markup=False, soft_wrap=True)
+
+
 def show_rows(rows: Sequence[dict[str, Any]], as_json: bool) -> None:
     """Rows as a table for people, or as JSON for machines."""
+    from rich.markup import escape
+    from rich.table import Table
+
     if as_json:
         print(json.dumps(list(rows), indent=1))
         return
@@ -66,6 +71,8 @@ def show_rows(rows: Sequence[dict[str, Any]], as_json: bool) -> None:
 
 def existing_bundle(bundle: Path) -> Path:
     """The folder itself, when it is a bundle. Raises DocumentError when it is none."""
+    from slo.documents import DocumentError
+
     if not (bundle / "journal.jsonl").is_file():
         raise DocumentError(
             [f"{bundle}: not a bundle (it has no journal.jsonl); ragquake run leaves bundles in runs/"]

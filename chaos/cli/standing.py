@@ -9,7 +9,6 @@ import typer
 from rich.markup import escape
 
 from chaos.cli.shared import Llm, Model, State, app, console
-from chaos.run.progress import TerminalProgress
 
 
 @app.command(epilog="Example: ragquake up, then curl the address that it prints.")
@@ -22,6 +21,7 @@ def up(
     state: State = Path(".ragquake"),
 ) -> None:
     """Start the stack and leave it running, to try things by hand; `ragquake down` stops it."""
+    from chaos.run.progress import TerminalProgress
     from chaos.safety.interruption import interruptible
     from chaos.stack.model_servers import LlmRequest
     from chaos.stack.ports import parse_ports
