@@ -8,14 +8,20 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Annotated
+from typing import Annotated, Any, Final
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, WithJsonSchema
 
 _NUMBER = r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)"
 _DURATION = re.compile(rf"{_NUMBER}\s*(us|µs|ms|s|m|h)")
 _RATIO = re.compile(rf"{_NUMBER}\s*%")
 _RATE = re.compile(rf"{_NUMBER}\s*/\s*(s|m|h)")
+DURATION_PATTERN: Final = rf"^\s*{_DURATION.pattern}\s*$"
+RATIO_PATTERN: Final = rf"^\s*{_RATIO.pattern}\s*$"
+RATE_PATTERN: Final = rf"^\s*{_RATE.pattern}\s*$"
+"""What the parsers below take, for JSON Schemas; bounds are told by the fields that have them."""
+DURATION_SCHEMA: Final[dict[str, Any]] = {"type": "string", "pattern": DURATION_PATTERN}
+RATIO_SCHEMA: Final[dict[str, Any]] = {"type": "string", "pattern": RATIO_PATTERN}
 _SECONDS = {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -66,5 +72,9 @@ def _finite(text: object, value: float) -> float:
     return value
 
 
-Duration = Annotated[float, BeforeValidator(lambda v: v if isinstance(v, float) else parse_duration_s(v))]
+Duration = Annotated[
+    float,
+    BeforeValidator(lambda v: v if isinstance(v, float) else parse_duration_s(v)),
+    WithJsonSchema(DURATION_SCHEMA),
+]
 """A pydantic field that is written as a duration and read as seconds."""

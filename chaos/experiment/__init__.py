@@ -7,7 +7,10 @@ from chaos.experiment.loading import (
     find_experiment,
     load_experiment,
 )
-from chaos.experiment.model import MAX_PHASE_S, Experiment, Load, Phase, Rate, StopCondition
+from chaos.experiment.model import Experiment, Load, Phase, Rate
+from chaos.experiment.negative_control import NegativeControl
+from chaos.experiment.part import MAX_PHASE_S
+from chaos.experiment.stop_condition import StopCondition
 
 __all__ = [
     "BUNDLED",
@@ -15,6 +18,7 @@ __all__ = [
     "Experiment",
     "Load",
     "LoadedExperiment",
+    "NegativeControl",
     "Phase",
     "PlannedPhase",
     "Rate",

@@ -9,11 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from slo.units import parse_duration_s, parse_rate_per_s, parse_ratio
+from chaos.experiment.negative_control import NegativeControls, Setting
+from chaos.experiment.part import BoundedDuration, Name, Part
+from chaos.experiment.stop_condition import StopCondition
+from slo.units import parse_rate_per_s
 
-MAX_PHASE_S = 6 * 3600.0
 MAX_RATE_PER_S = 2000.0
 
 
@@ -40,13 +42,6 @@ def _positive(number: float) -> float:
     return number
 
 
-def _duration_within_bounds(text: object) -> float:
-    seconds = parse_duration_s(text)
-    if not 0 < seconds <= MAX_PHASE_S:
-        raise ValueError(f"{text!r} is out of range; allowed is more than 0s and at most {MAX_PHASE_S:g}s")
-    return seconds
-
-
 @dataclass(frozen=True, slots=True)
 class Rate:
     """Arrivals as a multiple of the baseline rate, or absolute."""
@@ -60,14 +55,6 @@ class Rate:
 
 
 PhaseRate = Annotated[Rate, BeforeValidator(_multiple_or_rate)]
-BoundedDuration = Annotated[float, BeforeValidator(_duration_within_bounds)]
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,59}$")]
-
-
-class Part(BaseModel):
-    """A part of an experiment: fixed once read, unknown keys refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
 
 class Load(Part):
@@ -90,22 +77,6 @@ class Phase(Part):
     judged: bool = True
 
 
-class StopCondition(Part):
-    """When to give up: the indicator has stayed above the bound for a while."""
-
-    segment: Literal["journey"]
-    indicator: Literal["error_ratio"]
-    above: Annotated[float, BeforeValidator(parse_ratio), Field(ge=0, le=1)]
-    for_s: BoundedDuration = Field(alias="for")
-
-
-class NegativeControl(Part):
-    """The second arm that must fail, to prove that the experiment can."""
-
-    resilience: Literal["off"]
-    expect: Literal["fail"]
-
-
 class Experiment(Part):
     """One experiment, as its file says it."""
 
@@ -117,13 +88,14 @@ class Experiment(Part):
     hypothesis: Annotated[str, Field(min_length=1, max_length=2000)]
     incidents: tuple[str, ...] = ()
     load: Load
-    service: dict[str, str | int | float | bool] = {}
-    faults: dict[Name, dict[str, Any]] = {}
+    repeats: Annotated[int, Field(ge=1, le=50)] = 1
+    service: dict[str, Setting] = Field(default_factory=dict)
+    faults: dict[Name, dict[str, Any]] = Field(default_factory=dict)
     phases: Annotated[tuple[Phase, ...], Field(min_length=1, max_length=200)]
     stop_when: tuple[StopCondition, ...] = ()
     objectives: str | list[dict[str, Any]] = "default"
     assertions: tuple[dict[str, Any], ...] = ()
-    negative_control: NegativeControl | None = None
+    negative_controls: NegativeControls = Field((), alias="negative_control")
 
     @model_validator(mode="after")
     def _phase_names_are_unique(self) -> Experiment:
@@ -131,6 +103,14 @@ class Experiment(Part):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"phases: the name {twice[0]!r} stands twice; phases need names of their own")
+        return self
+
+    @model_validator(mode="after")
+    def _mechanisms_are_unique(self) -> Experiment:
+        names = [control.mechanism for control in self.negative_controls]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"negative_control: the mechanism {twice[0]!r} stands twice; name each its own")
         return self
 
     @property

@@ -153,3 +153,48 @@ def test_experiments_are_found_by_name_and_near_misses_are_suggested() -> None:
         find_experiment("spkie")
     with pytest.raises(DocumentError, match="no such file"):
         find_experiment("nowhere/none.yaml")
+
+
+def test_a_negative_control_is_one_or_several_and_resilience_is_short_for_one(tmp_path: Path) -> None:
+    """All three spellings come out as a tuple of arms with their settings."""
+    short = load_experiment(write(tmp_path, TEXT + 'negative_control: {resilience: "off", expect: fail}\n'))
+    one = (
+        "{mechanism: breaker, service: {breaker.min_calls: 1000000}, expect: fail, because: [breaker_opens]}"
+    )
+    single = load_experiment(write(tmp_path, TEXT + f"negative_control: {one}\n"))
+    listed = load_experiment(write(tmp_path, TEXT + f"negative_control:\n  - {one}\n"))
+
+    (control,) = short.experiment.negative_controls
+    assert (control.mechanism, control.service, control.because) == ("resilience", {"resilience": "off"}, ())
+    assert single.experiment.negative_controls == listed.experiment.negative_controls
+    assert single.experiment.negative_controls[0].because == ("breaker_opens",)
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("{segment: journey, indicator: error_ratio, above: 50%, for: 10s}", None),
+        ("{segment: search, indicator: p95, above: 2s, for: 5s, min_samples: 20}", None),
+        ("{segment: serch, indicator: p95, above: 2s, for: 5s}", "did you mean search"),
+        ("{segment: search, indicator: p59, above: 2s, for: 5s}", "p95"),
+        ("{segment: search, indicator: p95, above: 50%, for: 5s}", "not a duration"),
+        ("{segment: search, indicator: error_ratio, above: 2s, for: 5s}", "not a ratio"),
+        ("{segment: search, indicator: error_ratio, above: 100%, for: 5s}", "less than 100%"),
+        ("{segment: search, indicator: dropped_ratio, above: 5%, for: 5s}", "journey only"),
+        ("{segment: search, indicator: p95, above: 0s, for: 5s}", "more than 0s"),
+        (
+            "{segment: search, indicator: p95, above: 1s, for: 5s, min_samples: 0}",
+            "greater than or equal to 1",
+        ),
+    ],
+)
+def test_a_stop_condition_takes_what_its_indicator_can_be(
+    tmp_path: Path, written: str, said: str | None
+) -> None:
+    """A limit in the wrong unit would never be reached, or at once."""
+    path = write(tmp_path, TEXT + f"stop_when:\n  - {written}\n")
+    if said is None:
+        assert len(load_experiment(path).experiment.stop_when) == 1
+        return
+    with pytest.raises(DocumentError, match=said):
+        load_experiment(path)
