@@ -80,20 +80,11 @@ def _said_of(process: psutil.Process) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class WholeRun:
-    """A run under way; `borrowed` is the API of somebody else's fault proxy, when it uses one."""
+class Remains:
+    """One bundle and what is still there of its run; `borrowed` is somebody else's fault proxy, if any."""
 
-    process: subprocess.Popen[bytes]
-    runs: Path
+    bundle: Path
     borrowed: str | None = None
-
-    @property
-    def bundle(self) -> Path:
-        return (self.runs / "latest").resolve()
-
-    @property
-    def said(self) -> str:
-        return (self.runs / "said").read_text()
 
     @property
     def stack(self) -> StackDescription:
@@ -102,17 +93,10 @@ class WholeRun:
         return description
 
     def journal(self) -> list[dict[str, Any]]:
-        return read(self.runs / "latest" / "journal.jsonl")
+        return read(self.bundle / "journal.jsonl")
 
     def count(self, event: str) -> int:
         return sum(entry["event"] == event for entry in self.journal())
-
-    def wait_until(self, seen: Callable[[], bool], what: str) -> None:
-        until_s = time.monotonic() + READY_WITHIN_S
-        while not seen():
-            assert self.process.poll() is None, self.said
-            assert time.monotonic() < until_s, f"{what} never came: {self.said}"
-            time.sleep(0.02)
 
     def identity(self, part: str) -> ProcessIdentity:
         identity = self.stack.parts[part].identity
@@ -152,37 +136,107 @@ class WholeRun:
         return left
 
 
-@contextmanager
-def whole_run(
+@dataclass(frozen=True, slots=True)
+class WholeRun:
+    """A run under way; `borrowed` is the API of somebody else's fault proxy, when it uses one."""
+
+    process: subprocess.Popen[bytes]
+    runs: Path
+    borrowed: str | None = None
+
+    @property
+    def bundle(self) -> Path:
+        return (self.runs / "latest").resolve()
+
+    @property
+    def remains(self) -> Remains:
+        return Remains(self.bundle, self.borrowed)
+
+    @property
+    def said(self) -> str:
+        return (self.runs / "said").read_text()
+
+    @property
+    def stack(self) -> StackDescription:
+        return self.remains.stack
+
+    def journal(self) -> list[dict[str, Any]]:
+        return self.remains.journal()
+
+    def count(self, event: str) -> int:
+        return self.remains.count(event)
+
+    def wait_until(self, seen: Callable[[], bool], what: str) -> None:
+        until_s = time.monotonic() + READY_WITHIN_S
+        while not seen():
+            assert self.process.poll() is None, self.said
+            assert time.monotonic() < until_s, f"{what} never came: {self.said}"
+            time.sleep(0.02)
+
+    def identity(self, part: str) -> ProcessIdentity:
+        return self.remains.identity(part)
+
+    def hogs(self) -> list[ProcessIdentity]:
+        return self.remains.hogs()
+
+    def on_the_proxies(self) -> list[str]:
+        return self.remains.on_the_proxies()
+
+    def left(self) -> list[str]:
+        return self.remains.left()
+
+    def left_after(self, seconds: float) -> list[str]:
+        return self.remains.left_after(seconds)
+
+
+def launch(
     folder: Path, stand_ins: Path, text: str, environment: Mapping[str, str], borrowed: str | None = None
-) -> Iterator[WholeRun]:
-    """A run of an experiment, which is gone at the end of the block whatever became of it."""
+) -> WholeRun:
+    """Start a run of an experiment; in a folder in which another one was before, the next one after that."""
     (folder / "everything.yaml").write_text(text)
     state, runs = folder / "state", folder / "runs"
     for made in (state, runs):
-        made.mkdir()
+        made.mkdir(exist_ok=True)
     for shared in ("index", "bin"):
-        if (ROOT / ".ragquake" / shared).exists():
+        if (ROOT / ".ragquake" / shared).exists() and not (state / shared).exists():
             (state / shared).symlink_to(ROOT / ".ragquake" / shared)
     path = os.pathsep.join(filter(None, (str(stand_ins), os.environ.get("PYTHONPATH"))))
-    command = [RAGQUAKE, "run", folder / "everything.yaml", "--runs", runs, "--state", state]
+    own = {"PYTHONPATH": path, "RAGQUAKE_SAFETY_LEVER": str(folder / "lever")}
     with (runs / "said").open("wb") as said:
         process = subprocess.Popen(
-            command,
+            [RAGQUAKE, "run", folder / "everything.yaml", "--runs", runs, "--state", state],
             cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": path, **environment},
+            env={**os.environ, **own, **environment},
             stdin=subprocess.DEVNULL,
             stdout=said,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    one = WholeRun(process, runs, borrowed)
+    return WholeRun(process, runs, borrowed)
+
+
+@contextmanager
+def whole_run(
+    folder: Path, stand_ins: Path, text: str, environment: Mapping[str, str], borrowed: str | None = None
+) -> Iterator[WholeRun]:
+    """A run of an experiment, which is gone at the end of the block whatever became of it."""
+    one = launch(folder, stand_ins, text, environment, borrowed)
     try:
         yield one
     finally:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
-        if (runs / "latest").exists():
-            for left in marked(str(one.bundle / "stack.json")):
-                left.kill()
+        if one.process.poll() is None:
+            one.process.kill()
+            one.process.wait()
+        sweep(one.runs)
+
+
+def sweep(runs: Path) -> None:
+    """End every process that bundles in a folder of runs have left."""
+    for bundle in bundles(runs):
+        for left in marked(str(bundle / "stack.json")):
+            left.kill()
+
+
+def bundles(runs: Path) -> set[Path]:
+    """The bundles in a folder of runs."""
+    return {found.parent for found in runs.glob("*/journal.jsonl") if not found.parent.is_symlink()}
