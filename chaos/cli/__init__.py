@@ -14,6 +14,7 @@ import typer
 from typer.exceptions import TyperException
 
 from chaos.cli import calibrating, judging, looking, running, standing
+from chaos.cli.ending import usage
 from chaos.cli.shared import app, complain
 from chaos.exit_codes import ExitCode
 
@@ -23,13 +24,13 @@ __all__ = ["app", "calibrating", "judging", "looking", "main", "running", "stand
 def main() -> None:
     """Entry point: runs the command and turns every error into a message and an exit code."""
     try:
-        result = app(standalone_mode=False)
+        result = app(prog_name="ragquake", standalone_mode=False)
         sys.exit(result if isinstance(result, int) else 0)
     except (typer.Abort, KeyboardInterrupt):
         sys.exit(ExitCode.INTERRUPTED)
     except TyperException as error:
-        said = error.format_message().strip()  # nothing, where no command was named: the help is printed
-        complain(f"{said} Try ragquake --help, or ragquake COMMAND --help." if said else "")
+        told = usage(error)
+        complain(told, style="" if told.startswith("Usage:") else "red")
         sys.exit(ExitCode.USAGE)
     except Exception as error:
         from chaos.cli.ending import told_of

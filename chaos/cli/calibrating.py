@@ -14,13 +14,13 @@ from typing import Annotated
 
 import typer
 
-from chaos.cli.shared import app
+from chaos.cli.shared import app, example
 
 COMMAND = (sys.executable, "-m", "rag_service.model_server.calibration", "live")
 _STOP_S = 10.0
 
 
-@app.command(epilog="Example: ragquake calibrate --against http://127.0.0.1:8000 --out mine.toml --verify")
+@app.command(epilog=example("ragquake calibrate --against http://127.0.0.1:8000 --out mine.toml --verify"))
 def calibrate(
     against: Annotated[str, typer.Option(help="The server: OpenAI's API over plain HTTP on loopback.")],
     model: Annotated[str | None, typer.Option(help="One that it serves; the first, unless named.")] = None,
@@ -57,7 +57,10 @@ def calibrate(
         Path | None, typer.Option("--json", help="Write everything to this JSON file.")
     ] = None,
 ) -> None:
-    """Measure a live model server, fit the simulator to it, and compare the two at the same load."""
+    """Fit the simulator to a live model server.
+
+    The server is measured, the simulator fitted to it, and the two compared at the same load.
+    """
     given = {
         "against": against,
         "model": model,

@@ -8,6 +8,8 @@ from __future__ import annotations
 import errno
 from dataclasses import dataclass
 
+from typer.exceptions import TyperException
+
 from chaos.errors import RagquakeError
 from chaos.exit_codes import ExitCode
 
@@ -21,6 +23,20 @@ class Told:
 
     lines: tuple[str, ...]
     code: ExitCode
+
+
+def usage(error: TyperException) -> str:
+    """A wrong command line: what is wrong, what was perhaps meant, where to look it up."""
+    said = error.format_message().strip()
+    if said.startswith("Usage:"):  # no command was named, and the message is the whole help
+        return said
+    near = sorted(getattr(error, "possibilities", None) or ())
+    if near:
+        said = f"{getattr(error, 'message', said)} (did you mean {' or '.join(near)}?)"
+    context = getattr(error, "ctx", None)
+    where = context.command_path if context is not None else "ragquake"
+    joint = " " if said.endswith("?") else "; "
+    return f"{said.rstrip('.')}{joint}{where} --help shows what there is"
 
 
 def told_of(error: Exception) -> Told | None:

@@ -7,13 +7,16 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from chaos.cli.shared import LATEST, BundleArgument, Json, app, console, existing_bundle
+from chaos.cli.shared import LATEST, BundleArgument, Json, app, console, example, existing_bundle
 from chaos.exit_codes import ExitCode
 
 
-@app.command(epilog="Example: ragquake evaluate runs/latest")
+@app.command(epilog=example("ragquake evaluate runs/latest"))
 def evaluate(bundle: BundleArgument = LATEST, as_json: Json = False) -> None:
-    """Judge a bundle again, from its files alone; the same bundle gives the same verdict.json."""
+    """Judge a bundle again, from its files alone.
+
+    The same bundle gives the same verdict.json, byte for byte.
+    """
     from chaos.run.judgement import judge
     from slo.report import terminal
 
@@ -25,9 +28,12 @@ def evaluate(bundle: BundleArgument = LATEST, as_json: Json = False) -> None:
     raise typer.Exit(verdict.exit_code)
 
 
-@app.command(epilog="Example: ragquake report runs/latest")
+@app.command(epilog=example("ragquake report runs/latest"))
 def report(bundle: BundleArgument = LATEST) -> None:
-    """Write report.html, summary.md and junit.xml of a bundle again, from its verdict.json."""
+    """Write the reports of a bundle again.
+
+    report.html, summary.md and junit.xml are made from its verdict.json.
+    """
     from slo import report as reports
     from slo.documents import DocumentError
     from slo.verdict import FILE, Verdict
@@ -43,12 +49,15 @@ def report(bundle: BundleArgument = LATEST) -> None:
     console.print(str(folder / "report.html"), highlight=False)
 
 
-@app.command(epilog="Example: ragquake rollback runs/latest")
+@app.command(epilog=example("ragquake rollback runs/latest"))
 def rollback(
     bundle: BundleArgument = LATEST,
     force: Annotated[bool, typer.Option("--force", help="Even though its runner is still alive.")] = False,
 ) -> None:
-    """Undo what a dead run left behind: faults, proxies, processes. Can be run twice."""
+    """Undo what a dead run left behind.
+
+    Faults are taken out, proxies deleted, processes ended. It can be run twice.
+    """
     from chaos.safety.rollback import rollback as roll_back
 
     outcome = roll_back(existing_bundle(bundle), by="ragquake rollback", force=force)

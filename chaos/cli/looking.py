@@ -10,10 +10,10 @@ import typer
 from rich.markup import escape
 
 from chaos import __version__
-from chaos.cli.shared import Json, Runs, app, console, show_rows
+from chaos.cli.shared import Json, Runs, app, console, example, show_rows
 
 
-@app.command("list", epilog="Example: ragquake list faults")
+@app.command("list", epilog=example("ragquake list", "ragquake list faults"))
 def list_(
     what: Annotated[str, typer.Argument(help="experiments or faults.")] = "experiments", as_json: Json = False
 ) -> None:
@@ -33,9 +33,13 @@ def list_(
         console.print(f"ragquake explain {name} tells more of one", highlight=False)
 
 
-@app.command(epilog="Example: ragquake explain latency")
+@app.command(epilog=example("ragquake explain latency", "ragquake explain spike"))
 def explain(what: Annotated[str, typer.Argument(help="A kind of fault, or an experiment.")]) -> None:
-    """Explain a fault (parameters, bounds, what it looks like) or an experiment (its plan)."""
+    """Explain a kind of fault, or an experiment.
+
+    Of a fault: its parameters with their bounds, what it looks like, how it is undone. Of an experiment: its
+    plan.
+    """
     from chaos.catalogue import explain_fault, nearest_of
     from chaos.cli.plan import show_plan
     from chaos.experiment import find_experiment, load_experiment
@@ -53,7 +57,7 @@ def explain(what: Annotated[str, typer.Argument(help="A kind of fault, or an exp
     show_plan(load_experiment(path), as_json=False)
 
 
-@app.command(epilog="Example: ragquake validate chaos/experiments")
+@app.command(epilog=example("ragquake validate chaos/experiments"))
 def validate(
     paths: Annotated[list[Path], typer.Argument(help="Experiment files, or folders of them.")],
 ) -> None:
@@ -75,7 +79,7 @@ def validate(
         raise DocumentError(problems)
 
 
-@app.command()
+@app.command(epilog=example("ragquake history --json"))
 def history(runs: Runs = Path("runs"), as_json: Json = False) -> None:
     """Show the verdicts and breaking points of earlier runs."""
     from chaos.catalogue import history_rows
@@ -87,7 +91,7 @@ def history(runs: Runs = Path("runs"), as_json: Json = False) -> None:
         console.print(f"no runs are recorded in {runs}; start one with: ragquake run steady")
 
 
-@app.command()
+@app.command(epilog=example("ragquake doctor"))
 def doctor(as_json: Json = False) -> None:
     """Show what this machine offers and what follows from it."""
     from chaos import doctor as doctors
@@ -99,7 +103,7 @@ def doctor(as_json: Json = False) -> None:
         doctors.render(findings, console)
 
 
-@app.command()
+@app.command(epilog=example("ragquake version"))
 def version() -> None:
     """Print the version."""
     print(__version__)

@@ -9,10 +9,17 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from chaos.cli.shared import Json, Llm, Model, Overrides, Runs, State, app, console, errors
+from chaos.cli.shared import Json, Llm, Model, Overrides, Runs, State, app, console, errors, example
 
 
-@app.command(epilog="Example: ragquake run spike --set phases.fault.for=20s")
+@app.command(
+    epilog=example(
+        "ragquake run spike",
+        "ragquake run spike --dry-run",
+        "ragquake run my-experiment.yaml --set phases.fault.for=20s",
+        "ragquake run smoke --json | jq -c 'select(.event != \"moment\")'",
+    )
+)
 def run(
     experiment: Annotated[str, typer.Argument(help="A bundled experiment's name, or a YAML file.")],
     overrides: Overrides = None,
@@ -26,7 +33,11 @@ def run(
     state: State = Path(".ragquake"),
     as_json: Json = False,
 ) -> None:
-    """Run an experiment: start the stack, drive the load, inject the faults, judge, report."""
+    """Run an experiment, judge it, report.
+
+    Starts the stack, drives the load, injects the faults, takes them out, and says whether the objectives
+    held.
+    """
     from chaos.cli.plan import show_plan
     from chaos.experiment import find_experiment, load_experiment
     from chaos.experiment.needs import require_possible
@@ -60,7 +71,10 @@ def run(
     raise typer.Exit(result.exit_code)
 
 
-@app.command("breaking-point")
+@app.command(
+    "breaking-point",
+    epilog=example("ragquake breaking-point spike --over slow-vector-db.latency --from 0ms --to 4s"),
+)
 def breaking_point_(
     experiment: Annotated[str, typer.Argument(help="The experiment whose fault or load is varied.")],
     over: Annotated[
@@ -78,9 +92,9 @@ def breaking_point_(
     state: State = Path(".ragquake"),
     as_json: Json = False,
 ) -> None:
-    """Find where it breaks: walk a fault's size up a staircase, then halve the bracket.
+    """Find the size of a fault at which it breaks.
 
-    Example: ragquake breaking-point spike --over slow-vector-db.latency --from 0ms --to 4s
+    Walks the size up a staircase, then halves the bracket between the last good and the first bad step.
     """
     from chaos.run.progress import SilentProgress, TerminalProgress
     from chaos.run.runner import RunOptions

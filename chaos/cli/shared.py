@@ -10,14 +10,16 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from chaos.cli.grouped_help import GroupedCommands
+
 app = typer.Typer(
     name="ragquake",
     no_args_is_help=True,
-    add_completion=False,
+    cls=GroupedCommands,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,
     help="Shows whether a RAG service survives a tenfold spike and a failing part, and where it breaks.",
-    epilog="Start with: [bold]ragquake doctor[/], then [bold]ragquake run spike[/].",
+    epilog="Start with: ragquake doctor, then: ragquake run spike.",
 )
 console = Console()
 errors = Console(stderr=True)
@@ -47,10 +49,17 @@ BundleArgument = Annotated[Path, typer.Argument(help="A bundle: the folder that 
 LATEST = Path("runs/latest")
 
 
-def complain(*lines: str) -> None:
+def example(*commands: str) -> str:
+    """Commands to copy, for the end of a help text: no line of them is broken."""
+    return "\b\n" + "\n".join(
+        ["Example:" if len(commands) == 1 else "Examples:", *(f"  {c}" for c in commands)]
+    )
+
+
+def complain(*lines: str, style: str = "red") -> None:
     """Lines on standard error, as they are."""
-    for line in filter(None, lines):
-        errors.print(line, style="red", highlight=False, markup=False, soft_wrap=True)
+    for line in lines:
+        errors.print(line, style=style, highlight=False, markup=False, soft_wrap=True)
 
 
 def show_rows(rows: Sequence[dict[str, Any]], as_json: bool) -> None:

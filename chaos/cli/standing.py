@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from chaos.cli.shared import Llm, Model, State, app, console
+from chaos.cli.shared import Llm, Model, State, app, console, example
 
 
-@app.command(epilog="Example: ragquake up, then curl the address that it prints.")
+@app.command(epilog=example("ragquake up", "ragquake up --port service=8080"))
 def up(
     port: Annotated[
         list[str] | None, typer.Option("--port", help="PART=NUMBER, e.g. service=8080; others are free ones.")
@@ -20,7 +20,10 @@ def up(
     model: Model = None,
     state: State = Path(".ragquake"),
 ) -> None:
-    """Start the stack and leave it running, to try things by hand; `ragquake down` stops it."""
+    """Start the stack and leave it running.
+
+    To try things by hand, or to keep it warm; ragquake down stops it.
+    """
     from chaos.run.progress import TerminalProgress
     from chaos.safety.interruption import interruptible
     from chaos.stack.model_servers import LlmRequest
@@ -38,7 +41,7 @@ def up(
     console.print(escape(result.sentence()), highlight=False)
 
 
-@app.command()
+@app.command(epilog=example("ragquake down"))
 def down(state: State = Path(".ragquake")) -> None:
     """Stop the stack that `ragquake up` started."""
     from chaos.stack.up import down as bring_down
@@ -50,7 +53,7 @@ def down(state: State = Path(".ragquake")) -> None:
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 )
 def proxy(context: typer.Context) -> int:
-    """Run the built-in fault proxy (Toxiproxy's API); see ragquake proxy --help."""
+    """Run the built-in fault proxy, with Toxiproxy's API."""
     from chaos.proxy.__main__ import main as proxy_main
 
     return proxy_main(context.args, prog="ragquake proxy")

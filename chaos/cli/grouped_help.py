@@ -1,0 +1,41 @@
+"""`ragquake --help`: the commands by what one wants of them, in the order in which one meets them.
+
+Plain text, not rich's panels: those cost more CPU time than all else that the command imports, and a list
+without frames can be read in any terminal, and searched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from typer.core import TyperGroup
+
+SECTIONS: Mapping[str, tuple[str, ...]] = {
+    "Look around": ("doctor", "list", "explain", "history", "version"),
+    "Run": ("run", "suite", "breaking-point", "gameday"),
+    "Judge": ("evaluate", "report", "compare"),
+    "Write experiments": ("init", "validate", "schema"),
+    "By hand": ("up", "down", "proxy", "rollback", "calibrate"),
+}
+"""A command that stands in none of them is shown last, under `More`."""
+
+
+class GroupedCommands(TyperGroup):
+    """The group of all commands."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """A section for each purpose, columns in line."""
+        del ctx
+        shown = {name: command for name, command in self.commands.items() if not command.hidden}
+        named = {name for names in SECTIONS.values() for name in names}
+        longest = max(map(len, shown))
+        for title, names in {**SECTIONS, "More": tuple(sorted(set(shown) - named))}.items():
+            rows = [
+                (f"{name:<{longest}}", shown[name].get_short_help_str(formatter.width - longest - 6))
+                for name in names
+                if name in shown
+            ]
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
