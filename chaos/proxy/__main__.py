@@ -26,7 +26,7 @@ from chaos.proxy.bounded_http import BoundedHttp
 from chaos.proxy.evidence import Evidence
 from chaos.proxy.registry import Registry
 from chaos.proxy.toxiproxy_calls import VERSION
-from chaos.safety.loopback import is_loopback
+from chaos.safety.notations import is_loopback
 
 _IDLE_S = 60  # Toxiproxy's IdleTimeout
 _log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ QUESTIONS = ("How do I parse a JSON string?", "How do I list the files in a fold
 
 def check_steady_state(service_url: str, timeout_s: float = 15.0) -> None:
     """Ask a few questions. Raises EnvironmentFailure unless each gets a full answer."""
-    with httpx.Client(base_url=service_url, timeout=timeout_s) as client:
+    with httpx.Client(base_url=service_url, timeout=timeout_s, trust_env=False) as client:
         for question in QUESTIONS:
             try:
                 answer = client.post("/v1/answers", json={"question": question})

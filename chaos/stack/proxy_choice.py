@@ -8,6 +8,7 @@ that a person can check: two environment variables, the project's own folder, PA
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -15,9 +16,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit
 
-from chaos.safety.loopback import is_loopback
+from chaos.safety.targets import TargetRefused, decide_url
 from chaos.stack.errors import ProxyUnavailable
 
 FORCE = "RAGQUAKE_PROXY"
@@ -29,6 +29,8 @@ HOW_TO_GET_IT = (
 )
 UNNAMED_VERSIONS = ("git", "")
 GO_TIMEOUT_S = 5.0
+HOW_TO_WRITE_IT = "write a Toxiproxy of this machine as http://127.0.0.1:8474, or unset it"
+_NAMES_A_PORT = re.compile(r":[0-9]+/?$")
 
 Kind = Literal["toxiproxy", "builtin"]
 
@@ -131,20 +133,12 @@ def _builtin(why: str) -> ProxyChoice:
 
 
 def _loopback(url: str) -> str:
-    """The URL without a trailing slash. Raises ProxyUnavailable unless it is http on this machine."""
-    parts = urlsplit(url if "://" in url else f"http://{url}")
+    """The URL of one address, decided. Raises ProxyUnavailable unless it is plain HTTP on this machine."""
+    written = url if "://" in url else f"http://{url}"
     try:
-        port = parts.port
-    except ValueError:
-        port = None
-    if parts.scheme != "http" or not parts.hostname or port is None or parts.path.strip("/"):
-        raise ProxyUnavailable(
-            f"{RUNNING}={url!r} is not the address of a Toxiproxy; write it as http://127.0.0.1:8474"
-        )
-    if not is_loopback(parts.hostname):
-        raise ProxyUnavailable(
-            f"{RUNNING}={url!r} is not on this machine; the local stack uses loopback only "
-            f"(127.0.0.1, ::1 or localhost), so unset it or run Toxiproxy here"
-        )
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    return f"http://{host}:{port}"
+        target = decide_url(RUNNING, written)
+    except TargetRefused as refused:
+        raise ProxyUnavailable(f"{refused}; {HOW_TO_WRITE_IT}") from None
+    if target.path or not _NAMES_A_PORT.search(written):
+        raise ProxyUnavailable(f"{RUNNING}: {url!r} is not the address of a Toxiproxy; {HOW_TO_WRITE_IT}")
+    return target.url

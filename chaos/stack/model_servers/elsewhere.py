@@ -7,11 +7,9 @@ for one cannot be used; what stands in a URL before the @ is never repeated, sin
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
-
 import httpx
 
-from chaos.safety.loopback import is_loopback
+from chaos.safety.targets import TargetRefused, decide_url
 from chaos.stack.errors import StackError
 from chaos.stack.model_servers.model_server import ModelServer
 from slo.documents import DocumentError
@@ -59,29 +57,14 @@ def elsewhere(
 
 
 def address_of(url: str) -> str:
-    """HOST:PORT of a URL. Raises DocumentError unless it is plain HTTP on this machine and nothing more."""
-    shown = f"{url.partition('://')[0]}://…@{url.rpartition('@')[2]}" if "@" in url else url
+    """HOST:PORT of a URL, decided. Raises DocumentError unless it is plain HTTP on this machine."""
     try:
-        parts = urlsplit(url)
-        port = 80 if parts.port is None else parts.port
-    except ValueError as error:
-        raise DocumentError([f"--llm {shown}: {error}; {HOW_TO_WRITE_IT}"]) from None
-    if "@" in parts.netloc:
-        raise DocumentError(
-            [f"--llm {shown}: user and password are not passed on to a model server; {HOW_TO_WRITE_IT}"]
-        )
-    more = parts.query or parts.fragment or parts.path.rstrip("/") not in ("", "/v1")
-    if parts.scheme != "http" or not parts.hostname or not port or more:
-        raise DocumentError([f"--llm {shown}: {HOW_TO_WRITE_IT}"])
-    if not is_loopback(parts.hostname):
-        raise DocumentError(
-            [
-                f"--llm {url}: {parts.hostname} is not this machine, and load and faults go to loopback only "
-                f"(127.0.0.1, ::1 or localhost); reach it through a tunnel that ends here"
-            ]
-        )
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    return f"{host}:{port}"
+        target = decide_url("--llm", url)
+    except TargetRefused as refused:
+        raise DocumentError([f"{refused}; {HOW_TO_WRITE_IT}"]) from None
+    if target.path not in ("", "/v1"):
+        raise DocumentError([f"--llm: {url!r} has a path; {HOW_TO_WRITE_IT}"])
+    return target.address
 
 
 def _version(client: httpx.Client) -> str:

@@ -56,13 +56,14 @@ def flag(command: tuple[str, ...], name: str) -> str:
         ("http://[::1:8000", None, "write the address"),
         ("http://10.0.0.1:8000", None, "is not this machine"),
         ("http://[2001:db8::1]:8000", None, "is not this machine"),
-        ("http://localhost.example:8000", None, "is not this machine"),
+        ("http://localhost.example:8000", None, "localhost.example is 10.0.0.1.* is not this machine"),
     ],
 )
 def test_what_is_no_choice_is_refused_before_anything_is_looked_at(
-    llm: str, model: str | None, said: str
+    llm: str, model: str | None, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A typo is the command line's fault, whatever is installed."""
+    monkeypatch.setattr("chaos.safety.targets.system_resolve", lambda _name: ("10.0.0.1",))
     with pytest.raises(DocumentError, match=said):
         LlmRequest.parse(llm, model)
 
@@ -209,7 +210,7 @@ def test_one_that_runs_elsewhere_is_asked_what_it_serves() -> None:
     assert elsewhere("http://localhost:1", "b", answering(TWO, None)).model == "b"
     assert elsewhere("http://localhost:1", "b", answering(TWO, None)).version == "unknown"
     assert elsewhere("http://[::1]:8000/", transport=answering(TWO)).address == "[::1]:8000"
-    assert elsewhere("HTTP://LOCALHOST/v1/", transport=answering(TWO)).address == "localhost:80"
+    assert elsewhere("HTTP://LOCALHOST/v1/", transport=answering(TWO)).address == "127.0.0.1:80"
 
 
 def refused(request: httpx.Request) -> httpx.Response:
