@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -32,6 +33,24 @@ class PartRecord(_Record):
     created_s: float | None = None
     command: list[str] = Field(default_factory=list)
     log: str | None = None
+
+    @classmethod
+    def of(
+        cls,
+        identity: ProcessIdentity,
+        *,
+        command: Sequence[str] = (),
+        url: str | None = None,
+        log: Path | None = None,
+    ) -> PartRecord:
+        """The record of a process."""
+        return cls(
+            url=url,
+            pid=identity.pid,
+            created_s=identity.created_s,
+            command=list(command),
+            log=str(log) if log else None,
+        )
 
     @property
     def identity(self) -> ProcessIdentity | None:
@@ -106,6 +125,10 @@ class StackDescription(_Record):
     service: ServiceRecord | None = None
     versions: dict[str, str] = Field(default_factory=dict)
     machine: MachineRecord | None = None
+    lent_by: str | None = None
+    """In a run's bundle: the stack.json of the stack that goes on when the run is over."""
+    lent_to: str | None = None
+    """In the stack's own: the bundle of the run that has it now."""
 
     def identities(self) -> dict[str, ProcessIdentity]:
         """The recorded process of each part that has one, by the part's name."""

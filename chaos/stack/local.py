@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -24,7 +23,6 @@ from chaos.stack.barrier import flush
 from chaos.stack.borrowed import BorrowedProxies, delete_borrowed
 from chaos.stack.breakers import breaker_states
 from chaos.stack.description import (
-    FILE_NAME,
     ModelServerRecord,
     PartRecord,
     ServiceRecord,
@@ -44,6 +42,7 @@ from chaos.stack.part import STOP_GRACE_S, Part, PartPlan, wait_finished, wait_r
 from chaos.stack.ports import choose_ports
 from chaos.stack.process import ProcessIdentity, spawned
 from chaos.stack.proxy_choice import ProxyChoice
+from chaos.stack.stack_file import StackFile
 from chaos.stack.teardown import stop_recorded
 from chaos.stack.wiring import PORTS, REQUESTS_PORTS, Wiring
 
@@ -83,10 +82,9 @@ class LocalStack:
         on_progress: Callable[[str], None] = lambda _line: None,
         clock: Clock | None = None,
     ) -> None:
-        self.stack_file = folder.absolute() / FILE_NAME
         self.logs = folder.absolute() / "logs"
         self.evidence = folder.absolute() / EVIDENCE_NAME
-        self.description = StackDescription()
+        self._file = StackFile(folder)
         self._index_dir = index_dir.absolute()
         self._otlp_endpoint = otlp_endpoint
         self._settings = dict(service_settings or {})
@@ -101,13 +99,22 @@ class LocalStack:
             BorrowedProxies(home),
             self.description,
             launch=self._launch_proxy,
-            write=self._write,
+            write=self._file.write,
             say=on_progress,
         )
         self._clock: Clock = clock or SystemClock()
         self._parts: dict[str, Part] = {}
         self._excused: set[str] = set()
-        self._writing = threading.Lock()
+
+    @property
+    def stack_file(self) -> Path:
+        """Where it describes itself, lent or not."""
+        return self._file.path
+
+    @property
+    def description(self) -> StackDescription:
+        """What the stack itself is made of."""
+        return self._file.description
 
     @property
     def service_url(self) -> str:
@@ -136,7 +143,8 @@ class LocalStack:
             delete_borrowed(self.description)
         except FaultProxyError as error:
             self._say(f"could not delete the proxies made on {self.proxy_api}: {error}")
-        stop_recorded(self.stack_file, self.description, grace_s=grace_s, spare=("runner", "warden"))
+        described = self._file.described()
+        stop_recorded(self._file.current, described, grace_s=grace_s, spare=("runner", "warden"))
         for part in self._parts.values():
             part.exit_code()
 
@@ -177,32 +185,30 @@ class LocalStack:
         log: Path | None = None,
         *,
         command: Sequence[str] = (),
-        url: str | None = None,
     ) -> None:
-        """Record a process that somebody else started (journeys, warden), so that it ends with the stack."""
+        """Record a process that somebody else started (journeys, warden), so that it ends with the stack, or
+        with the run to which the stack is lent."""
         identity = process if isinstance(process, ProcessIdentity) else spawned(process)
         if not command and isinstance(process, subprocess.Popen) and isinstance(process.args, list | tuple):
             command = [str(word) for word in process.args]
-        self._record(
-            name,
-            PartRecord(
-                url=url,
-                pid=identity.pid,
-                created_s=identity.created_s,
-                command=list(command),
-                log=str(log) if log else None,
-            ),
-        )
+        self._file.record_brought(name, PartRecord.of(identity, command=command, log=log))
 
     def forget(self, name: str) -> None:
         """Take the record of an adopted process that has ended out of stack.json."""
-        with self._writing:
-            self.description.parts.pop(name, None)
-            self.description.write(self.stack_file)
+        self._file.forget(name)
+
+    def lend(self, folder: Path) -> None:
+        """Let the run of that folder have the stack: its stack.json names all parts, too, and what the run
+        adopts is its own. For a stack that goes on after the run; before it is started or while it is up."""
+        self._file.lend(folder)
+
+    def take_back(self) -> None:
+        """The run has ended, and what it brought with it."""
+        self._file.take_back()
 
     def child_environment(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
         """The environment for a process that belongs to this stack; start adopted ones with it."""
-        return child_environment(self._inherited, str(self.stack_file), extra)
+        return child_environment(self._inherited, str(self._file.current), extra)
 
     def __enter__(self) -> Self:
         return self.start()
@@ -227,7 +233,7 @@ class LocalStack:
         self.description.machine = this_machine()
         self.description.versions = installed_versions()
         if self._runner is not None:
-            self.adopt("runner", self._runner)
+            self._file.record_part("runner", PartRecord.of(self._runner))
         self._build_index(wiring)
         started = [
             self._spawn("vector_db", wiring.vector_db_command(), wiring, "/healthz"),
@@ -255,7 +261,7 @@ class LocalStack:
             return
         self._say(f"building the index in {self._index_dir} (once; a few minutes)")
         command = wiring.ingest_command()
-        part = self._launch(PartPlan(name="ingest", command=command, env=self.child_environment()))
+        part = self._launch(PartPlan(name="ingest", command=command, env=self._part_environment()))
         told = ""
 
         def tell(part: Part) -> None:
@@ -274,16 +280,16 @@ class LocalStack:
         self.description.model_server = ModelServerRecord(
             kind=server.kind, version=server.version, model=server.model, owned=server.owned
         )
-        self._write()
+        self._file.write()
         self._say(server.sentence())
         if not server.owned:
-            self._record("llm", PartRecord(url=wiring.url("llm")))
+            self._file.record_part("llm", PartRecord(url=wiring.url("llm")))
             return []
         url = wiring.url("llm")
         plan = PartPlan(
             name="llm",
             command=wiring.model_server_command(),
-            env=self.child_environment(server.environment),
+            env=self._part_environment(server.environment),
             url=url,
             ready_url=url + READY_PATH,
             ready_timeout_s=server.ready_timeout_s,
@@ -298,7 +304,7 @@ class LocalStack:
         self._say(f"{part.name} is still starting after {waited_s:.0f} s; it says: {newest}")
 
     def _launch_proxy(self, name: str, command: tuple[str, ...], api: str) -> None:
-        plan = PartPlan(name, command, self.child_environment(), api, f"{api}/version")
+        plan = PartPlan(name, command, self._part_environment(), api, f"{api}/version")
         wait_ready([self._launch(plan)], self._clock)
 
     def _spawn(
@@ -315,7 +321,7 @@ class LocalStack:
         plan = PartPlan(
             name=name,
             command=command,
-            env=self.child_environment(extra),
+            env=self._part_environment(extra),
             url=url,
             ready_url=url + ready_path,
             ready_timeout_s=ready_timeout_s,
@@ -326,14 +332,10 @@ class LocalStack:
     def _launch(self, plan: PartPlan) -> Part:
         part = Part.start(plan, self.logs)
         self._parts[plan.name] = part
-        self.adopt(plan.name, part.identity, command=plan.command, url=plan.url, log=part.log)
+        record = PartRecord.of(part.identity, command=plan.command, url=plan.url, log=part.log)
+        self._file.record_part(plan.name, record)
         return part
 
-    def _record(self, name: str, record: PartRecord) -> None:
-        with self._writing:
-            self.description.parts[name] = record
-            self.description.write(self.stack_file)
-
-    def _write(self) -> None:
-        with self._writing:
-            self.description.write(self.stack_file)
+    def _part_environment(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
+        """Parts carry the mark of the stack itself, since they outlive the run that has it."""
+        return child_environment(self._inherited, str(self._file.path), extra)

@@ -91,12 +91,12 @@ def family(processes: Iterable[psutil.Process]) -> list[psutil.Process]:
     return list(members.values())
 
 
-def marked(mark: str) -> list[psutil.Process]:
-    """Running processes of this user whose environment carries the mark, this process excepted."""
+def marked(*marks: str) -> list[psutil.Process]:
+    """Running processes of this user whose environment carries one of the marks, this process excepted."""
     found = []
     for process in psutil.process_iter():
         try:
-            if process.pid != os.getpid() and process.environ().get(MARK) == mark:
+            if process.pid != os.getpid() and process.environ().get(MARK) in marks:
                 found.append(process)
         except (psutil.Error, OSError):
             continue

@@ -33,6 +33,9 @@ def stop_recorded(
     spare: tuple[str, ...] = (),
 ) -> Teardown:
     """Stop every living part of the description but the spared ones, all at once, then sweep up strays."""
+    marks = [str(stack_file.absolute())]
+    if description is not None and description.lent_by is not None:
+        marks.append(description.lent_by)
     living = description.living() if description else {}
     chosen = {name: identity.process() for name, identity in living.items() if name not in spare}
     spared = {identity.pid for name, identity in living.items() if name in spare}
@@ -42,7 +45,7 @@ def stop_recorded(
         stop_processes(running.values(), grace_s)
     finally:
         for _ in range(SWEEPS):
-            found = [process for process in marked(str(stack_file.absolute())) if process.pid not in spared]
+            found = [process for process in marked(*marks) if process.pid not in spared]
             if not found:
                 break
             strays += len(found)
