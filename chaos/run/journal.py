@@ -19,6 +19,7 @@ from typing import Any, Self
 
 from chaos.clock import Clock, SystemClock
 
+FILE_NAME = "journal.jsonl"
 Entry = dict[str, Any]
 
 

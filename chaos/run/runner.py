@@ -20,18 +20,20 @@ from chaos.errors import RagquakeError
 from chaos.exit_codes import ExitCode
 from chaos.experiment import LoadedExperiment
 from chaos.experiment.needs import act_on_requests, require_possible, used_faults
-from chaos.run.bundle_folder import new_bundle, write_inputs
-from chaos.run.journal import Journal
+from chaos.run.bundle_folder import new_bundle
+from chaos.run.journal import FILE_NAME, Journal
 from chaos.run.judgement import judge
 from chaos.run.live import LiveAttempts
 from chaos.run.load import DRAIN_S, JourneysProcess, LoadFiles
 from chaos.run.phases import TICK_S, Ending, Phases, Watched
 from chaos.run.progress import Progress
 from chaos.run.resources import ResourceSampler
-from chaos.run.run_facts import tell_plan, tell_start
+from chaos.run.run_facts import tell_plan
 from chaos.run.steady_state import check_steady_state
 from chaos.safety.interruption import Interrupted, interruptible
 from chaos.safety.lease import TTL_S, RunLease
+from chaos.safety.leftovers import clear_leftovers
+from chaos.safety.lever import heeding_the_lever, pulled
 from chaos.safety.lock import run_lock
 from chaos.safety.rollback import rollback
 from chaos.safety.warden import SUSPENDED_FOR_S, Warden, has_acted, start_warden
@@ -79,7 +81,8 @@ def run_experiment(
     """Run an experiment and judge it.
 
     Raises RunRefused when it may not start, DocumentError when the stack has nobody to commit a fault,
-    StackError when the model server it asks for is not to be had; all else ends in a verdict.
+    StackError when the model server it asks for is not to be had, Interrupted when the safety lever or
+    somebody's impatience leaves no time to judge what there is; all else ends in a verdict.
     """
     clock = clock or SystemClock()
     require_possible(loaded, options.stack, options.llm.llm)
@@ -88,18 +91,32 @@ def run_experiment(
     with (
         run_lock(options.state / "run.lock", f"ragquake run {name}"),
         interruptible(),
+        heeding_the_lever(),
         closing(progress),
     ):
-        bundle = new_bundle(options.runs, name, clock)
-        with Journal(bundle / "journal.jsonl", clock) as journal:
-            write_inputs(bundle, loaded)
-            tell_start(journal, bundle.name, loaded)
+        cleared = clear_leftovers(options.runs, progress.step, clock)
+        bundle = new_bundle(options.runs, loaded, clock)
+        with Journal(bundle / FILE_NAME, clock) as journal:
+            if cleared:
+                journal.append("leftovers.undone", of=[report.bundle.name for report in cleared])
             progress.step(f"bundle {bundle}")
             ending = _Run(loaded, options, bundle, journal, progress, clock).conduct()
             journal.append("run.finished", status=ending.status, message=ending.message)
+        return RunResult(bundle, ending.status, ending.message, _judged(bundle, options, progress))
+
+
+def _judged(bundle: Path, options: RunOptions, progress: Progress) -> Verdict:
+    """The verdict, unless the run is to end at once: all is rolled back by now; judging can wait."""
+    try:
+        if lever := pulled():
+            raise Interrupted(lever.sentence())
         progress.step("judging")
-        verdict = judge(bundle, options.runs)
-        return RunResult(bundle, ending.status, ending.message, verdict)
+        return judge(bundle, options.runs)
+    except Interrupted as reason:
+        raise Interrupted(
+            f"stopped by a person ({reason}); everything is rolled back; not judged, which "
+            f"ragquake evaluate {bundle} does"
+        ) from None
 
 
 class _Run:

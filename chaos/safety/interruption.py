@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_asked: list[str] = []
+"""Why this process asked itself to stop; a signal brings no words."""
 
 
 class Interrupted(KeyboardInterrupt):
     """A person, or whoever speaks for one, wants the run to stop."""
+
+
+def interrupt(reason: str) -> None:
+    """Stop the main thread from another one as Ctrl-C would, whatever it waits for; `reason` is told."""
+    _asked[:] = [reason]
+    main = threading.main_thread().ident
+    if main is not None:
+        signal.pthread_kill(main, signal.SIGTERM)
 
 
 @contextmanager
@@ -20,7 +31,7 @@ def interruptible(*, ignore: bool = False) -> Iterator[None]:
 
     def on_signal(number: int, frame: FrameType | None) -> None:
         del frame
-        raise Interrupted(signal.Signals(number).name)
+        raise Interrupted(_asked.pop() if _asked else signal.Signals(number).name)
 
     before = {number: signal.getsignal(number) for number in _SIGNALS}
     for number in _SIGNALS:

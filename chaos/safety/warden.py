@@ -26,8 +26,9 @@ from pathlib import Path
 from typing import IO, cast
 
 from chaos.errors import EnvironmentFailure
+from chaos.run.journal import FILE_NAME as JOURNAL_NAME
 from chaos.run.journal import read
-from chaos.safety.rollback import JOURNAL_NAME, RollbackReport, rollback
+from chaos.safety.rollback import RollbackReport, rollback
 from chaos.stack.errors import StackError
 from chaos.stack.process import ProcessIdentity, spawned
 
