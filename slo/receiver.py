@@ -57,12 +57,22 @@ _SIGNALS: dict[str, Callable[[bytes], int]] = {"traces": _spans, "logs": _logs, 
 
 
 class Receiver:
-    """An OTLP/HTTP receiver in a thread. Use it as a context manager; traces and logs go to `spool`."""
+    """An OTLP/HTTP receiver in a thread. Use it as a context manager; traces and logs go to `spool`.
 
-    def __init__(self, spool: Path, host: str = "127.0.0.1", port: int = 0) -> None:
+    `tap` gets each body of spans that was kept, in the receiver's thread: it must be quick and never raise.
+    """
+
+    def __init__(
+        self,
+        spool: Path,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        tap: Callable[[bytes], None] = lambda _body: None,
+    ) -> None:
         if host != "localhost" and not ipaddress.ip_address(host).is_loopback:
             raise ValueError(f"host {host!r} is not a loopback address; the receiver takes no password")
         self._spool = spool
+        self._tap = tap
         self._host, self._port = host, port
         self._counts = dict.fromkeys(_SIGNALS, 0)
         self._server: uvicorn.Server | None = None
@@ -88,6 +98,11 @@ class Receiver:
     def metrics(self) -> int:
         """Metrics acknowledged so far; they are counted, not kept."""
         return self._counts["metrics"]
+
+    def turn_to(self, spool: Path, tap: Callable[[bytes], None] = lambda _body: None) -> None:
+        """Put what comes from now on elsewhere and count it anew: another run begins, at the same address."""
+        spool.mkdir(parents=True, exist_ok=True)
+        self._spool, self._tap, self._counts = spool, tap, dict.fromkeys(_SIGNALS, 0)
 
     def __enter__(self) -> Self:
         self._spool.mkdir(parents=True, exist_ok=True)
@@ -148,6 +163,8 @@ class Receiver:
                     self._append(signal, body)
                 except OSError as error:
                     return _refuse(503, f"the body cannot be kept: {error.strerror or error}")
+            if signal == "traces":
+                self._tap(body)
             self._counts[signal] += count
             return Response(b"", media_type=PROTOBUF)
 

@@ -82,3 +82,17 @@ def test_only_loopback_is_served(tmp_path: Path):
     """The receiver takes no password, so nobody else may reach it."""
     with pytest.raises(ValueError, match="not a loopback"):
         Receiver(tmp_path, host="0.0.0.0")
+
+
+def test_it_can_turn_to_another_run(tmp_path: Path, body: bytes):
+    """What came before stays where it was; the address stays, the count begins anew, the tap is the new one."""
+    first, second = [], []
+    with Receiver(tmp_path / "first", tap=first.append) as receiver:
+        for spool in ("first", "second"):
+            if spool == "second":
+                receiver.turn_to(tmp_path / "second", second.append)
+            httpx.post(f"{receiver.endpoint}/v1/traces", content=body, headers=PROTOBUF)
+            assert receiver.spans == 1
+    record = store.LENGTH.pack(len(body)) + body
+    assert all((tmp_path / run / "traces.binpb").read_bytes() == record for run in ("first", "second"))
+    assert first == second == [body]
