@@ -85,7 +85,7 @@ def test_only_loopback_is_served(tmp_path: Path):
 
 
 def test_it_can_turn_to_another_run(tmp_path: Path, body: bytes):
-    """What came before stays where it was; the address stays, the count begins anew, the tap is the new one."""
+    """What came before stays where it was; the address stays, count and tap are new."""
     first, second = [], []
     with Receiver(tmp_path / "first", tap=first.append) as receiver:
         for spool in ("first", "second"):
