@@ -12,9 +12,11 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from slo.documents import did_you_mean, read_document
+from slo.bundle import Bundle
+from slo.documents import DocumentError, did_you_mean, read_document
 from slo.indicators import Indicator, all_indicators
 from slo.segments import SegmentTable, default_table
+from slo.segments.foreign import read_table
 from slo.target import Target, parse_target
 
 DEFAULT = Path(__file__).with_name("default_objectives.yaml")
@@ -79,7 +81,8 @@ class Objectives(BaseModel):
 
     api_version: Literal["ragquake/v1"] = Field(alias="apiVersion")
     kind: Literal["Objectives"]
-    segments: Literal["default"] = "default"
+    segments: Literal["default"] | SegmentTable = "default"
+    """`default`, or the table itself; in a file also the name of a file beside it."""
     objectives: tuple[Objective, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
@@ -93,20 +96,38 @@ class Objectives(BaseModel):
     @property
     def table(self) -> SegmentTable:
         """The segment table that the objectives are about."""
-        return default_table()
+        return self.segments if isinstance(self.segments, SegmentTable) else default_table()
+
+    def over(self, table: SegmentTable) -> Objectives:
+        """The same objectives for a service with other spans."""
+        return self.model_copy(update={"segments": table})
 
     def data(self) -> dict[str, Any]:
         """Plain values that read back as these objectives, for the copy in the bundle."""
         return self.model_dump(mode="json", by_alias=True, exclude_defaults=True) | {
             "apiVersion": self.api_version,
             "kind": self.kind,
-            "segments": self.segments,
+            "segments": self.table.model_dump(mode="json") if self.table is self.segments else "default",
         }
 
 
 def load(path: Path) -> Objectives:
     """Read an objectives file. Raises slo.documents.DocumentError with every problem."""
-    return read_document(path).validate(Objectives)
+    document = read_document(path)
+    named = document.data.get("segments")
+    if isinstance(named, str) and named != "default":
+        table = read_table(path.parent / named)
+        document.data["segments"] = "default"
+        return document.validate(Objectives).over(table)
+    return document.validate(Objectives)
+
+
+def table_of(bundle: Bundle) -> SegmentTable:
+    """The segment table by which a bundle is read; the default one where its objectives are unreadable."""
+    try:
+        return load(bundle.objectives).table
+    except DocumentError:
+        return default_table()
 
 
 def load_default() -> Objectives:

@@ -19,7 +19,7 @@ from slo import statistics
 from slo.attempts import OUTCOMES
 from slo.bundle import Bundle
 from slo.evidence import Evidence, SegmentSpans, read_evidence
-from slo.segments import default_table
+from slo.objectives import table_of
 from slo.transitions import stretches
 
 BUCKET_S = 1.0
@@ -85,7 +85,8 @@ class Timeline:
 
 def compute(bundle: Bundle | Path | str, bucket_s: float = BUCKET_S) -> Timeline:
     """The timeline of a bundle, finished or killed. Raises BundleError when the folder is not a bundle."""
-    evidence = read_evidence(Bundle.at(bundle), default_table())
+    source = Bundle.at(bundle)
+    evidence = read_evidence(source, table_of(source))
     end_s = max((phase.end_s for phase in evidence.plan.phases), default=0.0)
     buckets = math.ceil(end_s / bucket_s)
     first = {one.arrival: one.at_s for one in reversed(evidence.attempts.all) if one.arrival is not None}

@@ -106,8 +106,9 @@ def parse_allowed(entries: Iterable[object], listed_in: str, *, owned: bool = Fa
 def decide_url(
     what: str, url: str, allowed: Allowed = LOOPBACK_ONLY, resolve: Resolve | None = None
 ) -> Target:
-    """Where an http:// URL leads. `what` is the key or flag that it stands under. Raises TargetRefused."""
-    shown = f"{what}: {shown_url(url)!r}"
+    """Where an http:// URL leads. `what` is the key or flag that it stands under; empty
+    where the caller says it. Raises TargetRefused."""
+    shown = _shown(what, shown_url(url))
     parts = _URL.fullmatch(url)
     if parts is None or parts["scheme"].lower() != "http":
         raise TargetRefused([f"{shown} is not an http:// URL; write http://HOST:PORT"])
@@ -129,14 +130,14 @@ def decide_address(
     what: str, text: str, allowed: Allowed = LOOPBACK_ONLY, resolve: Resolve | None = None
 ) -> Target:
     """Where HOST:PORT leads. Raises TargetRefused."""
-    shown = f"{what}: {text!r}"
+    shown = _shown(what, text)
     host, port = _split(shown, text, None)
     return _decide(shown, host, port, "", allowed, resolve)
 
 
 def require_listed(what: str, text: str, allowed: Allowed) -> None:
     """For HOST:PORT that others dial: loopback in words, or listed exactly so. Raises TargetRefused."""
-    shown = f"{what}: {text!r}"
+    shown = _shown(what, text)
     host, port = _split(shown, text, None)
     if isinstance(host, str):
         if host != "localhost" and with_port(host, port) not in allowed.names:
@@ -156,6 +157,10 @@ def shown_url(url: str) -> str:
     """A URL without what stands before an @, which may be a password."""
     scheme, separator, rest = url.partition("://")
     return f"{scheme}{separator}…@{rest.rpartition('@')[2]}" if "@" in rest else url
+
+
+def _shown(what: str, text: str) -> str:
+    return f"{what}: {text!r}" if what else repr(text)
 
 
 def _split(shown: str, authority: str, default_port: int | None) -> tuple[IP | str, int]:
