@@ -5,6 +5,9 @@ a person with `ragquake rollback` when both are gone. Faults are undone before t
 the fault proxy may belong to somebody else and live on, and a paused process would not hear that it should
 end. A proxy that is gone took its faults with it; faults on processes are gone when their processes are.
 A rollback that finds nothing to do writes nothing, so a finished bundle stays byte for byte as it is.
+
+A stack that serves several runs has a folder of its own, and a rollback there begins with the run that has
+it. From such a run's bundle the stack is stopped, too, unless the runner itself says that it goes on.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from pathlib import Path
 from chaos.control.fault_proxy import FaultProxyError
 from chaos.errors import RunRefused
 from chaos.processes import ProcessFaultError, undoing
+from chaos.run.journal import FILE_NAME as JOURNAL_NAME
 from chaos.run.journal import Journal, OutstandingUndo, outstanding_undos, read
 from chaos.safety.undo import perform
 from chaos.stack.borrowed import delete_borrowed
@@ -22,7 +26,6 @@ from chaos.stack.description import FILE_NAME, StackDescription, read_descriptio
 from chaos.stack.errors import StackError
 from chaos.stack.teardown import stop_recorded
 
-JOURNAL_NAME = "journal.jsonl"
 UNDO_TIMEOUT_S = 1.5
 """For each call to the proxy. A rollback has about 5 s; a proxy that takes longer is stopped instead."""
 STOP_GRACE_S = 2.0
@@ -71,11 +74,27 @@ class RollbackReport:
     def nothing_to_do(self) -> bool:
         return self.clean and not (self.faults or self.stopped or self.strays)
 
+    def after(self, before: RollbackReport) -> RollbackReport:
+        """The two as one, under the name of the later."""
+        return RollbackReport(
+            bundle=self.bundle,
+            faults=before.faults + self.faults,
+            stopped=before.stopped + self.stopped,
+            strays=before.strays + self.strays,
+            problems=before.problems + self.problems,
+        )
+
 
 def rollback(
-    bundle: Path, *, by: str = "ragquake rollback", force: bool = False, grace_s: float = STOP_GRACE_S
+    bundle: Path,
+    *,
+    by: str = "ragquake rollback",
+    force: bool = False,
+    stack_goes_on: bool = False,
+    grace_s: float = STOP_GRACE_S,
 ) -> RollbackReport:
-    """Undo the outstanding faults of a bundle and stop its processes.
+    """Undo the outstanding faults of a bundle and stop its processes; with `stack_goes_on` only those that
+    the run itself has started, since the stack was lent to it and serves another run.
 
     Raises RunRefused when the bundle's runner is alive, unless forced or called by it or its warden;
     StackError when there is no such bundle or its stack.json cannot be read.
@@ -87,7 +106,34 @@ def rollback(
     description, problems = _description(stack_file)
     if by not in ("runner", "warden") and not force:
         _refuse_living_runner(bundle, description)
-    journal_file = bundle / JOURNAL_NAME
+    before = _of_borrower(description, by, grace_s)
+    if stack_goes_on:
+        description = _of_the_run_alone(description)
+    report = _rollback(bundle, description, problems, by, grace_s)
+    return report if before is None else report.after(before)
+
+
+def _of_borrower(description: StackDescription | None, by: str, grace_s: float) -> RollbackReport | None:
+    """Undo first what the run has done that has the stack now."""
+    if description is None or description.lent_to is None or not Path(description.lent_to).is_dir():
+        return None
+    return rollback(Path(description.lent_to), by=by, force=True, grace_s=grace_s)
+
+
+def _of_the_run_alone(description: StackDescription | None) -> StackDescription | None:
+    """What the run itself has started; all else belongs to the stack that it was lent."""
+    if description is None or description.lent_by is None:
+        return description
+    lender = read_description(Path(description.lent_by))
+    shared = lender.parts if lender else {}
+    own = {name: part for name, part in description.parts.items() if name not in shared}
+    return description.model_copy(update={"parts": own, "dependencies": {}, "lent_by": None})
+
+
+def _rollback(
+    bundle: Path, description: StackDescription | None, problems: list[str], by: str, grace_s: float
+) -> RollbackReport:
+    journal_file, stack_file = bundle / JOURNAL_NAME, bundle / FILE_NAME
     undos = outstanding_undos(read(journal_file))
     spare = ("runner",) if by == "ragquake rollback" else ("runner", "warden")
     living = set(description.living()) - set(spare) if description else set()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +16,8 @@ from chaos.safety.rollback import rollback
 from chaos.stack.description import PartRecord, ProxyRecord, StackDescription
 from chaos.stack.errors import StackError
 from chaos.stack.ports import reserve_port
-from chaos.stack.process import ProcessIdentity
+from chaos.stack.process import MARK, ProcessIdentity
+from chaos.stack.stack_file import StackFile
 
 NOBODY = 2**22 + 1
 
@@ -145,3 +149,60 @@ def test_an_undo_that_failed_is_made_good_when_its_process_was_stopped(
     report = rollback(bundle)
     assert report.clean
     assert "the process that it was done to has ended" in report.sentence()
+
+
+@pytest.fixture
+def lent(tmp_path: Path) -> Iterator[Lent]:
+    """A stack of one part, lent to a run that has brought one process of its own."""
+    one = Lent(tmp_path / "stack-1", tmp_path / "run")
+    yield one
+    for process in (one.part, one.brought, one.stray):
+        process.kill()
+        process.wait()
+
+
+class Lent:
+    """Processes that only wait, recorded as those of a stack and of the run that has it."""
+
+    def __init__(self, home: Path, run: Path) -> None:
+        self.home, self.run = home, run
+        file = StackFile(home)
+        file.lend(run)
+        self.part = self._start(file.path)
+        file.record_part("service", PartRecord.of(ProcessIdentity.of(self.part.pid)))
+        self.brought = self._start(file.current)
+        file.record_brought("journeys", PartRecord.of(ProcessIdentity.of(self.brought.pid)))
+        self.stray = self._start(file.path)  # started again in the instant in which the runner was killed
+
+    def _start(self, mark: Path) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(["sleep", "600"], env={**os.environ, MARK: str(mark)})
+
+    def running(self) -> list[bool]:
+        return [process.poll() is None for process in (self.part, self.brought, self.stray)]
+
+
+def test_from_the_runs_bundle_the_lent_stack_is_stopped(lent: Lent) -> None:
+    """The run's own files suffice to stop everything, the stack's unrecorded processes too."""
+    assert rollback(lent.run).clean
+    assert lent.running() == [False, False, False]
+
+
+def test_from_the_stacks_folder_the_borrower_is_rolled_back_first(lent: Lent) -> None:
+    """The stack's own files suffice, too, for what the run has started and what it has done."""
+    with Journal(lent.run / "journal.jsonl") as journal:
+        journal.append(
+            "undo.declared",
+            fault="gone",
+            undo={"do": "end", "processes": [{"pid": NOBODY, "created_s": 1.0}]},
+        )
+    report = rollback(lent.home)
+    assert report.clean and [fault.fault for fault in report.faults] == ["gone"]
+    assert lent.running() == [False, False, False]
+    assert outstanding_undos(read(lent.run / "journal.jsonl")) == []
+
+
+def test_a_stack_that_goes_on_is_left_alone(lent: Lent) -> None:
+    """The runner ends what the run has brought; the stack serves the next run."""
+    report = rollback(lent.run, by="runner", stack_goes_on=True)
+    assert report.clean and report.stopped == ("journeys",)
+    assert lent.running() == [True, False, True]
