@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from chaos.cli.shared import LATEST, BundleArgument, Json, app, console, example, existing_bundle
+from chaos.cli.shared import LATEST, BundleArgument, Json, app, console, example, existing_bundle, say
 from chaos.exit_codes import ExitCode
 
 
@@ -22,7 +22,7 @@ def evaluate(bundle: BundleArgument = LATEST, as_json: Json = False) -> None:
 
     verdict = judge(existing_bundle(bundle))
     if as_json:
-        print(verdict.model_dump_json())
+        say(verdict.model_dump_json())
     else:
         terminal.render(verdict, console, bundle=bundle)
     raise typer.Exit(verdict.exit_code)

@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 
 from chaos import __version__
-from chaos.cli.shared import Json, Runs, app, console, example, show_rows
+from chaos.cli.shared import Json, Runs, app, console, example, say, show_rows
 
 
 @app.command("list", epilog=example("ragquake list", "ragquake list faults"))
@@ -41,7 +41,7 @@ def explain(what: Annotated[str, typer.Argument(help="A kind of fault, or an exp
     plan.
     """
     from chaos.catalogue import explain_fault, nearest_of
-    from chaos.cli.plan import show_plan
+    from chaos.cli.plan import show_experiment
     from chaos.experiment import find_experiment, load_experiment
     from slo.documents import DocumentError
 
@@ -54,7 +54,7 @@ def explain(what: Annotated[str, typer.Argument(help="A kind of fault, or an exp
         if Path(what).suffix in (".yaml", ".yml"):
             raise
         raise DocumentError([nearest_of(what)]) from None
-    show_plan(load_experiment(path), as_json=False)
+    show_experiment(load_experiment(path), console)
 
 
 @app.command(epilog=example("ragquake validate chaos/experiments"))
@@ -98,7 +98,7 @@ def doctor(as_json: Json = False) -> None:
 
     findings = doctors.examine()
     if as_json:
-        print(json.dumps([doctors.as_record(finding) for finding in findings], indent=1))
+        say(json.dumps([doctors.as_record(finding) for finding in findings], indent=1))
     else:
         doctors.render(findings, console)
 
@@ -106,4 +106,4 @@ def doctor(as_json: Json = False) -> None:
 @app.command(epilog=example("ragquake version"))
 def version() -> None:
     """Print the version."""
-    print(__version__)
+    say(__version__)

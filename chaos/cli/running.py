@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 
-from chaos.cli.shared import Json, Llm, Model, Overrides, Runs, State, app, console, errors, example
+from chaos.cli.shared import Json, Llm, Model, Overrides, Runs, State, app, console, errors, example, say
+
+if TYPE_CHECKING:
+    from chaos.experiment import LoadedExperiment
+    from chaos.run.surroundings import Surroundings
 
 
 @app.command(
@@ -23,7 +28,9 @@ from chaos.cli.shared import Json, Llm, Model, Overrides, Runs, State, app, cons
 def run(
     experiment: Annotated[str, typer.Argument(help="A bundled experiment's name, or a YAML file.")],
     overrides: Overrides = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, start nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the plan and what it would touch; start nothing.")
+    ] = False,
     stack: Annotated[
         str, typer.Option(help="local: processes on this machine; compose: docker-compose.yml.")
     ] = "local",
@@ -38,11 +45,11 @@ def run(
     Starts the stack, drives the load, injects the faults, takes them out, and says whether the objectives
     held.
     """
-    from chaos.cli.plan import show_plan
     from chaos.experiment import find_experiment, load_experiment
     from chaos.experiment.needs import require_possible
     from chaos.run.progress import SilentProgress, TerminalProgress
-    from chaos.stack import require_available
+    from chaos.run.surroundings import surroundings
+    from chaos.stack import require_kind
     from chaos.stack.model_servers import LlmRequest
     from slo.report import terminal
     from slo.units import format_duration
@@ -50,9 +57,9 @@ def run(
     asked = LlmRequest.parse(llm, model, stack)
     loaded = load_experiment(find_experiment(experiment), overrides or ())
     require_possible(loaded, stack, asked.llm)
+    require_kind(stack)
     if dry_run:
-        require_available(stack, asked, state)
-        show_plan(loaded, as_json)
+        _dry_run(loaded, surroundings(stack, asked, state, os.environ), runs, as_json)
         return
     from chaos.run.runner import RunOptions, run_experiment
 
@@ -63,12 +70,25 @@ def run(
         console.print(f"[bold]{loaded.experiment.name}[/]  {title}  ({length} of load)", highlight=False)
     result = run_experiment(loaded, RunOptions(runs, state, stack, asked), progress)
     if as_json:
-        print(result.verdict.model_dump_json())
+        say(result.verdict.model_dump_json())
     else:
         terminal.render(result.verdict, console, bundle=result.bundle)
         if result.status in ("error", "interrupted", "stopped"):
             errors.print(f"[bold]{result.status}[/]: {escape(result.message)}", highlight=False)
     raise typer.Exit(result.exit_code)
+
+
+def _dry_run(loaded: LoadedExperiment, around: Surroundings, runs: Path, as_json: bool) -> None:
+    """What a run would do and touch; nothing is started, connected to or written."""
+    from chaos.cli.plan import show_experiment, show_forecast
+    from chaos.run.forecast import forecast
+
+    planned = forecast(loaded, around, runs)
+    if as_json:
+        say(json.dumps(planned.as_record(), indent=1, ensure_ascii=False))
+        return
+    show_experiment(loaded, console)
+    show_forecast(planned, console)
 
 
 @app.command(
@@ -107,7 +127,7 @@ def breaking_point_(
     found = search_breaking_point(search, RunOptions(runs, state, llm=asked), progress)
     progress.close()
     if as_json:
-        print(json.dumps(found.as_record(), indent=1))
+        say(json.dumps(found.as_record(), indent=1))
     else:
         console.print(found.sentence(), highlight=False)
     raise typer.Exit(found.exit_code)

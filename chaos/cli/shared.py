@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -56,6 +58,19 @@ def example(*commands: str) -> str:
     )
 
 
+def say(text: str) -> None:
+    """Text for machines on standard output; a reader who has left is no error."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        hush()
+
+
+def hush() -> None:
+    """From now on what is written to standard output goes nowhere: its reader has left."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def complain(*lines: str, style: str = "red") -> None:
     """Lines on standard error, as they are."""
     for line in lines:
@@ -68,7 +83,7 @@ def show_rows(rows: Sequence[dict[str, Any]], as_json: bool) -> None:
     from rich.table import Table
 
     if as_json:
-        print(json.dumps(list(rows), indent=1))
+        say(json.dumps(list(rows), indent=1))
         return
     table = Table(box=None, pad_edge=False)
     for column in rows[0] if rows else ():

@@ -50,4 +50,8 @@ def _impossible(fault: Fault, stack: str, llm: str) -> str:
             f"is committed by the simulated model server, which {where} has not within reach; "
             f"leave that flag out, or take a fault on bytes (`ragquake list faults`)"
         )
+    if fault.needs == "processes" and stack != "local":
+        return f"acts on a process, and those of --stack {stack} are not ragquake's own; use --stack local"
+    if fault.needs == "processes" and fault.on == "llm" and "://" in llm:
+        return f"acts on a process, and that of --llm {llm} is not ragquake's own; leave that flag out"
     return ""

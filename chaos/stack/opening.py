@@ -48,13 +48,18 @@ class Stack(AbstractContextManager["Stack"], Protocol):
     def __enter__(self) -> Self: ...
 
 
+def require_kind(kind: str) -> None:
+    """Raise DocumentError for an unknown kind of stack."""
+    if kind not in KINDS:
+        raise DocumentError([f"--stack {kind}: no stack is called that; allowed: {', '.join(KINDS)}"])
+
+
 def require_available(kind: str, llm: LlmRequest, state: Path) -> None:
     """Raise DocumentError for an unknown kind of stack, StackError for a model server that is not to be had.
 
     A run asks this before it makes its bundle; whatever else is wrong shows when the stack starts.
     """
-    if kind not in KINDS:
-        raise DocumentError([f"--stack {kind}: no stack is called that; allowed: {', '.join(KINDS)}"])
+    require_kind(kind)
     if kind == "local":
         llm.resolve(state)
 

@@ -78,9 +78,9 @@ def test_a_dry_run_checks_everything_and_starts_nothing(ragquake, tmp_path: Path
 
 def test_a_plan_says_what_its_faults_are(ragquake) -> None:
     """A fault's name is the experiment's own; what is done to which part stands beside it."""
-    lines = [" ".join(line.split()) for line in ragquake("explain", "wrong-results")[1].splitlines()]
-    assert "lost-index empty_results on vector_db path: */search" in lines
-    assert not any(line.startswith("fault ") for line in ragquake("explain", "steady")[1].splitlines())
+    lines = [" ".join(line.split()) for line in ragquake("explain", "vector-db-empty")[1].splitlines()]
+    assert any("empty_results on vector_db, path: */search" in line for line in lines)
+    assert "faults none" in [" ".join(line.split()) for line in ragquake("explain", "steady")[1].splitlines()]
 
 
 def test_a_dry_run_misses_what_a_run_would_miss(ragquake, tmp_path: Path) -> None:
