@@ -1,0 +1,257 @@
+"""`python -m bench.catalogue`: does every experiment of the catalogue pass, and can it fail?
+
+Each experiment is run as it stands, and once more for each of its negative controls, with the mechanism that
+it is about switched off. One arm after the other, each in a process and a bundle of its own. What came of
+them is kept in OUT/arms.jsonl, so that an interrupted round goes on where it was: an arm is run again
+only when its experiment has changed, or with --again. The table of experiment x mechanism is made from that
+file alone and stands between two marks in docs/explanation/catalogue.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from chaos.experiment import BUNDLED, LoadedExperiment, load_experiment
+from slo.documents import DocumentError
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "explanation" / "catalogue.md"
+BEGIN, END = "<!-- begin: python -m bench.catalogue -->", "<!-- end -->"
+RECORDS = "arms.jsonl"
+ARM_LIMIT_S = 1200.0
+"""A stack that starts, two minutes of load, the verdict: three minutes here. Beyond this it hangs."""
+_PASSED = ("pass", "warn")
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One run that is to be made: an experiment as it is, or with one mechanism switched off."""
+
+    experiment: str
+    mechanism: str
+    overrides: tuple[str, ...]
+    because: tuple[str, ...]
+    digest: str
+
+    @property
+    def is_control(self) -> bool:
+        return bool(self.mechanism)
+
+    @property
+    def name(self) -> str:
+        return f"{self.experiment} without {self.mechanism}" if self.is_control else self.experiment
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """How an arm ended."""
+
+    experiment: str
+    mechanism: str
+    digest: str
+    verdict: str
+    failed: tuple[str, ...]
+    as_expected: bool
+    said: str
+    took_s: float
+    at: str
+    command: str
+    bundle: str
+
+
+def arms_of(loaded: LoadedExperiment) -> Iterator[Arm]:
+    """The experiment, then its negative controls."""
+    written = loaded.experiment.model_dump(mode="json")
+    digest = hashlib.sha256(json.dumps(written, sort_keys=True).encode()).hexdigest()[:12]
+    name = loaded.experiment.name
+    yield Arm(name, "", (), (), digest)
+    for control in loaded.experiment.negative_controls:
+        overrides = tuple(f"service.{key}={_written(value)}" for key, value in control.service.items())
+        yield Arm(name, control.mechanism, overrides, control.because, digest)
+
+
+def _written(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def run(arm: Arm, runs: Path, state: Path, extra: Sequence[str] = ()) -> Record:
+    """Run an arm to its verdict; what gives none is told as an error."""
+    settings = [word for override in (*arm.overrides, *extra) for word in ("--set", override)]
+    command = ["run", arm.experiment, *settings]
+    own = runs / arm.name.replace(" ", "-")
+    started = time.monotonic()
+    done = subprocess.run(
+        [Path(sys.executable).with_name("ragquake"), *command, "--runs", own, "--state", state, "--json"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=ARM_LIMIT_S,
+        check=False,
+    )
+    took_s = time.monotonic() - started
+    judged = judgement(own / "latest", since_s=time.time() - took_s)
+    if judged is None:
+        said = f"exit {done.returncode}: {' '.join((done.stderr or done.stdout).split())[-300:]}"
+        judged = Judgement("error", (), said, "")
+    return Record(
+        experiment=arm.experiment,
+        mechanism=arm.mechanism,
+        digest=arm.digest,
+        verdict=judged.verdict,
+        failed=judged.failed,
+        as_expected=as_expected(arm, judged),
+        said=judged.said,
+        took_s=round(took_s, 1),
+        at=time.strftime("%Y-%m-%d %H:%M", time.gmtime()),
+        command="ragquake " + shlex.join(command),
+        bundle=judged.run_id,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What a verdict says in short: what failed by name, and the sentence that matters most."""
+
+    verdict: str
+    failed: tuple[str, ...]
+    said: str
+    run_id: str
+
+
+def judgement(bundle: Path, since_s: float = 0.0) -> Judgement | None:
+    """Of the bundle's verdict; none when it has none that was made since."""
+    file = bundle / "verdict.json"
+    if not file.exists() or file.stat().st_mtime < since_s:
+        return None
+    document: Mapping[str, Any] = json.loads(file.read_text())
+    bad = [one for one in (*document["objectives"], *document["assertions"]) if one["verdict"] == "fail"]
+    open_gates = [gate["message"] for gate in document["gates"] if gate["verdict"] != "pass"]
+    return Judgement(
+        verdict=str(document["verdict"]),
+        failed=tuple(dict.fromkeys(str(one["name"]) for one in bad)),
+        said=next((str(one) for one in (*(part["message"] for part in bad), *open_gates)), ""),
+        run_id=str(document["run"].get("id") or ""),
+    )
+
+
+def as_expected(arm: Arm, judged: Judgement) -> bool:
+    """As it stands it passes; a control fails, and for one of its reasons."""
+    if not arm.is_control:
+        return judged.verdict in _PASSED
+    return judged.verdict == "fail" and (not arm.because or bool(set(arm.because) & set(judged.failed)))
+
+
+def records(path: Path) -> dict[tuple[str, str], Record]:
+    """The newest record of each arm."""
+    if not path.exists():
+        return {}
+    found = [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
+    newest = [Record(**{**one, "failed": tuple(one["failed"])}) for one in found]
+    return {(one.experiment, one.mechanism): one for one in newest}
+
+
+def table(arms: Sequence[Arm], known: Mapping[tuple[str, str], Record]) -> str:
+    """Experiment x mechanism, in Markdown; what has not been run says so."""
+    rows = [
+        "| experiment | as it stands | mechanism switched off | then | failed | measured (UTC) |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for arm in arms:
+        record = known.get((arm.experiment, arm.mechanism))
+        now = record is not None and record.digest == arm.digest
+        ended = "not run" if record is None else record.verdict + ("" if now else " (since changed)")
+        if record is not None and not record.as_expected:
+            ended = f"**{ended}**"
+        when = f"{record.at}, {record.took_s:.0f} s" if record else ""
+        failed = ", ".join(f"`{name}`" for name in record.failed) if record else ""
+        if arm.is_control:
+            settings = " ".join(f"`{one}`" for one in arm.overrides)
+            rows.append(f"| | | {arm.mechanism}: {settings} | {ended} | {failed} | {when} |")
+        else:
+            rows.append(f"| `{arm.experiment}` | {ended} | | | {failed} | {when} |")
+    return "\n".join(rows)
+
+
+def write_table(page: Path, text: str) -> None:
+    """Put the table between the page's marks."""
+    before, begin, rest = page.read_text().partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise SystemExit(f"{page} has no line {BEGIN} with {END} behind it, so nowhere to put the table")
+    page.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
+
+
+def catalogue() -> list[LoadedExperiment]:
+    """All experiments that can be run; one that is not valid ends the command."""
+    loaded = []
+    for path in sorted(BUNDLED.glob("*.yaml")):
+        one = load_experiment(path)
+        if not getattr(one.experiment, "abstract", False):
+            loaded.append(one)
+    return loaded
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.catalogue", description=__doc__)
+    parser.add_argument(
+        "--only", action="append", default=[], metavar="NAME", help="this experiment; repeatable"
+    )
+    parser.add_argument(
+        "--arm", metavar="MECHANISM", help='of those this arm; "" is the experiment as it stands'
+    )
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="for every arm")
+    parser.add_argument("--again", action="store_true", help="run what has been run, too")
+    parser.add_argument("--table", action="store_true", help="run nothing; write the table")
+    parser.add_argument(
+        "--out", type=Path, default=ROOT / ".ragquake" / "catalogue", help="records and bundles"
+    )
+    parser.add_argument("--state", type=Path, default=ROOT / ".ragquake", help="index, proxy, lock")
+    asked = parser.parse_args(arguments)
+    try:
+        arms = [arm for loaded in catalogue() for arm in arms_of(loaded)]
+    except DocumentError as error:
+        print("\n".join(error.problems), file=sys.stderr)
+        return 2
+    if unknown := sorted(set(asked.only) - {arm.experiment for arm in arms}):
+        print(f"the catalogue has no {', '.join(unknown)}", file=sys.stderr)
+        return 2
+    asked.out.mkdir(parents=True, exist_ok=True)
+    kept = asked.out / RECORDS
+    known = records(kept)
+    for arm in arms:
+        last = known.get((arm.experiment, arm.mechanism))
+        done = last is not None and last.digest == arm.digest and last.as_expected
+        wanted = not asked.only or arm.experiment in asked.only
+        wanted = wanted and (asked.arm is None or asked.arm == arm.mechanism)
+        if asked.table or not wanted or (done and not asked.again):
+            continue
+        print(f"{time.strftime('%H:%M:%S')}  {arm.name}", flush=True)
+        record = run(arm, asked.out / "runs", asked.state, asked.set)
+        if not asked.set:  # what was changed for once is no record of the catalogue
+            with kept.open("a") as out:
+                out.write(json.dumps(asdict(record)) + "\n")
+            known[arm.experiment, arm.mechanism] = record
+        verdict = record.verdict if record.as_expected else f"{record.verdict.upper()} (not as expected)"
+        print(
+            f"          {verdict} in {record.took_s:.0f} s  {', '.join(record.failed)}  {record.said[:200]}",
+            flush=True,
+        )
+    write_table(PAGE, table(arms, known))
+    missing = [arm.name for arm in arms if (arm.experiment, arm.mechanism) not in known]
+    wrong = [record for record in known.values() if not record.as_expected]
+    print(f"{len(known)} arms have been run, {len(wrong)} not as expected, {len(missing)} are missing")
+    return 1 if wrong or missing else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
