@@ -31,6 +31,7 @@ RECORDS = "arms.jsonl"
 ARM_LIMIT_S = 1200.0
 """A stack that starts, two minutes of load, the verdict: three minutes here. Beyond this it hangs."""
 _PASSED = ("pass", "warn")
+_TOLD = ("title", "owner", "hypothesis", "incidents", "negative_control")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,6 @@ class Record:
     digest: str
     verdict: str
     failed: tuple[str, ...]
-    as_expected: bool
     said: str
     took_s: float
     at: str
@@ -71,13 +71,18 @@ class Record:
 
 def arms_of(loaded: LoadedExperiment) -> Iterator[Arm]:
     """The experiment, then its negative controls."""
-    written = loaded.experiment.model_dump(mode="json")
-    digest = hashlib.sha256(json.dumps(written, sort_keys=True).encode()).hexdigest()[:12]
     name = loaded.experiment.name
-    yield Arm(name, "", (), (), digest)
+    yield Arm(name, "", (), (), _digest(loaded, ()))
     for control in loaded.experiment.negative_controls:
         overrides = tuple(f"service.{key}={_written(value)}" for key, value in control.service.items())
-        yield Arm(name, control.mechanism, overrides, control.because, digest)
+        yield Arm(name, control.mechanism, overrides, control.because, _digest(loaded, overrides))
+
+
+def _digest(loaded: LoadedExperiment, overrides: Sequence[str]) -> str:
+    """Of what decides how an arm ends, as it is written; other words for it are no other experiment."""
+    written = {key: value for key, value in loaded.document.data.items() if key not in _TOLD}
+    decides = json.dumps([written, list(overrides)], sort_keys=True, default=str)
+    return hashlib.sha256(decides.encode()).hexdigest()[:12]
 
 
 def _written(value: object) -> str:
@@ -109,7 +114,6 @@ def run(arm: Arm, runs: Path, state: Path, extra: Sequence[str] = ()) -> Record:
         digest=arm.digest,
         verdict=judged.verdict,
         failed=judged.failed,
-        as_expected=as_expected(arm, judged),
         said=judged.said,
         took_s=round(took_s, 1),
         at=time.strftime("%Y-%m-%d %H:%M", time.gmtime()),
@@ -144,7 +148,7 @@ def judgement(bundle: Path, since_s: float = 0.0) -> Judgement | None:
     )
 
 
-def as_expected(arm: Arm, judged: Judgement) -> bool:
+def as_expected(arm: Arm, judged: Judgement | Record) -> bool:
     """As it stands it passes; a control fails, and for one of its reasons."""
     if not arm.is_control:
         return judged.verdict in _PASSED
@@ -170,7 +174,7 @@ def table(arms: Sequence[Arm], known: Mapping[tuple[str, str], Record]) -> str:
         record = known.get((arm.experiment, arm.mechanism))
         now = record is not None and record.digest == arm.digest
         ended = "not run" if record is None else record.verdict + ("" if now else " (since changed)")
-        if record is not None and not record.as_expected:
+        if record is not None and not as_expected(arm, record):
             ended = f"**{ended}**"
         when = f"{record.at}, {record.took_s:.0f} s" if record else ""
         failed = ", ".join(f"`{name}`" for name in record.failed) if record else ""
@@ -230,7 +234,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     known = records(kept)
     for arm in arms:
         last = known.get((arm.experiment, arm.mechanism))
-        done = last is not None and last.digest == arm.digest and last.as_expected
+        done = last is not None and last.digest == arm.digest and as_expected(arm, last)
         wanted = not asked.only or arm.experiment in asked.only
         wanted = wanted and (asked.arm is None or asked.arm == arm.mechanism)
         if asked.table or not wanted or (done and not asked.again):
@@ -241,15 +245,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
             with kept.open("a") as out:
                 out.write(json.dumps(asdict(record)) + "\n")
             known[arm.experiment, arm.mechanism] = record
-        verdict = record.verdict if record.as_expected else f"{record.verdict.upper()} (not as expected)"
+        verdict = (
+            record.verdict if as_expected(arm, record) else f"{record.verdict.upper()} (not as expected)"
+        )
         print(
             f"          {verdict} in {record.took_s:.0f} s  {', '.join(record.failed)}  {record.said[:200]}",
             flush=True,
         )
     write_table(PAGE, table(arms, known))
-    missing = [arm.name for arm in arms if (arm.experiment, arm.mechanism) not in known]
-    wrong = [record for record in known.values() if not record.as_expected]
-    print(f"{len(known)} arms have been run, {len(wrong)} not as expected, {len(missing)} are missing")
+    ended = {arm: known.get((arm.experiment, arm.mechanism)) for arm in arms}
+    missing = [arm for arm, record in ended.items() if record is None or record.digest != arm.digest]
+    wrong = [arm for arm, record in ended.items() if record is not None and not as_expected(arm, record)]
+    print(f"of {len(arms)} arms {len(wrong)} did not end as expected, {len(missing)} have yet to be run")
     return 1 if wrong or missing else 0
 
 
