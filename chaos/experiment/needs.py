@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 from chaos.experiment import LoadedExperiment
 from chaos.faults import Fault
+from chaos.stack.target import AttachedTarget
 from slo.documents import DocumentError
 
 
@@ -26,8 +27,16 @@ def act_on_requests(loaded: LoadedExperiment, llm: str) -> bool:
     return any(fault.needs in on_requests for fault in used_faults(loaded).values())
 
 
-def require_possible(loaded: LoadedExperiment, stack: str, llm: str) -> None:
-    """Raise DocumentError, a line for each fault that nobody can commit on that stack."""
+def require_possible(
+    loaded: LoadedExperiment, stack: str, llm: str, target: AttachedTarget | None = None
+) -> None:
+    """Raise DocumentError, a line for each fault that nobody can commit on that stack.
+
+    Of a `target` that runs already, the settings of its service cannot be changed either.
+    """
+    if target is not None:
+        _require_possible_on(target, loaded)
+        return
     problems = [
         loaded.document.problem(("faults", name, "kind"), f"{fault.kind} {why}")
         for name, fault in used_faults(loaded).items()
@@ -35,6 +44,43 @@ def require_possible(loaded: LoadedExperiment, stack: str, llm: str) -> None:
     ]
     if problems:
         raise DocumentError(problems)
+
+
+def _require_possible_on(target: AttachedTarget, loaded: LoadedExperiment) -> None:
+    problems = [
+        loaded.document.problem(("faults", name, "kind"), f"{fault.kind} {why}")
+        for name, fault in used_faults(loaded).items()
+        if (why := _impossible_on(target, fault))
+    ]
+    if loaded.experiment.service:
+        named = ", ".join(loaded.experiment.service)
+        problems.append(
+            loaded.document.problem(
+                ("service",),
+                f"{named}: the service of {target.path} runs already, so a run cannot change its settings; "
+                f"start it with them and take them out here, or use --stack local",
+            )
+        )
+    if problems:
+        raise DocumentError(problems)
+
+
+def _impossible_on(target: AttachedTarget, fault: Fault) -> str:
+    """Why nobody can commit it on a target that runs already; empty when somebody can."""
+    if fault.needs == "processes":
+        return f"acts on a process, and those of {target.path} are not ragquake's own; use --stack local"
+    if fault.needs == "simulator":
+        return (
+            f"is committed by the simulated model server, which {target.path} has not within reach; use "
+            f"--stack local, or take a fault on bytes or requests (`ragquake list faults`)"
+        )
+    proxy = target.proxies.get(fault.on)
+    if proxy is None:
+        return (
+            f"acts on {fault.on}, and no proxy stands before it in {target.path}; name one there under "
+            f"dependencies.{fault.on}: toxiproxy and proxy, or listen and upstream"
+        )
+    return ""
 
 
 def _impossible(fault: Fault, stack: str, llm: str) -> str:

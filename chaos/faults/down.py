@@ -26,24 +26,29 @@ class Down(Fault):
     kind: Literal["down"] = "down"
 
     def inject(self, at: Controls, name: str) -> None:  # noqa: ARG002 - a closed port has no name
-        at.proxy.set_enabled(self.on, False)
+        door = at.door(self.on)
+        door.proxy.set_enabled(door.name, False)
 
     def remove(self, at: Controls, name: str) -> None:  # noqa: ARG002
-        at.proxy.set_enabled(self.on, True)
+        door = at.door(self.on)
+        door.proxy.set_enabled(door.name, True)
 
     def read_back(self, at: Controls, name: str) -> Mapping[str, Any]:
-        if at.proxy.proxy(self.on).enabled:
+        door = at.door(self.on)
+        if door.proxy.proxy(door.name).enabled:
             raise FaultProxyError(f"read back fault {name!r} on {self.on!r}", "the proxy is enabled")
         return {"enabled": False}
 
     def is_gone(self, at: Controls, name: str) -> bool:  # noqa: ARG002
+        door = at.door(self.on)
         try:
-            return at.proxy.proxy(self.on).enabled
+            return door.proxy.proxy(door.name).enabled
         except ProxyMissingError:
             return True
 
     def undo(self, at: Controls, name: str) -> Mapping[str, Any]:  # noqa: ARG002
-        return {"do": "enable", "api": at.proxy.api, "proxy": self.on}
+        door = at.door(self.on)
+        return {"do": "enable", "api": door.proxy.api, "proxy": door.name}
 
     def expects(self) -> Mapping[str, Any] | None:
         return {"segment": self.segment, "errors": True}

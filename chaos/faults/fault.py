@@ -172,17 +172,21 @@ class ToxicFault(Fault, ABC):
         return Toxic(name, self.toxic_type, self.stream, 1.0, self.attributes())
 
     def inject(self, at: Controls, name: str) -> None:
-        at.proxy.add_toxic(self.on, self.toxic(name))
+        door = at.door(self.on)
+        door.proxy.add_toxic(door.name, self.toxic(name))
 
     def change(self, at: Controls, name: str) -> None:
-        at.proxy.update_toxic(self.on, self.toxic(name))
+        door = at.door(self.on)
+        door.proxy.update_toxic(door.name, self.toxic(name))
 
     def remove(self, at: Controls, name: str) -> Mapping[str, Any] | None:
-        at.proxy.remove_toxic(self.on, name)
+        door = at.door(self.on)
+        door.proxy.remove_toxic(door.name, name)
         return None
 
     def read_back(self, at: Controls, name: str) -> Mapping[str, Any]:
-        state = at.proxy.proxy(self.on)
+        door = at.door(self.on)
+        state = door.proxy.proxy(door.name)
         found = next((toxic for toxic in state.toxics if toxic.name == name), None)
         asked = f"read back fault {name!r} on {self.on!r}"
         if found is None:
@@ -195,10 +199,12 @@ class ToxicFault(Fault, ABC):
         return {"toxic": found.type, "stream": found.stream, "toxicity": found.toxicity, **found.attributes}
 
     def is_gone(self, at: Controls, name: str) -> bool:
+        door = at.door(self.on)
         try:
-            return name not in at.proxy.toxics(self.on)
+            return name not in door.proxy.toxics(door.name)
         except ProxyMissingError:
             return True
 
     def undo(self, at: Controls, name: str) -> Mapping[str, Any]:
-        return {"do": "remove_toxic", "api": at.proxy.api, "proxy": self.on, "toxic": name}
+        door = at.door(self.on)
+        return {"do": "remove_toxic", "api": door.proxy.api, "proxy": door.name, "toxic": name}

@@ -69,7 +69,7 @@ class Latency(ToxicFault):
         return ramped or self.delays.shape != "uniform"
 
     def check(self, at: Controls) -> None:
-        if self.needs_builtin and not isinstance(at.proxy, BuiltinProxy):
+        if self.needs_builtin and not isinstance(at.door(self.on).proxy, BuiltinProxy):
             what = "a ramp of latency" if self.delays.shape == "uniform" else f"latency {self.delays.shape}"
             raise FaultProxyError(what, "Toxiproxy has no such toxic", advice=USE_BUILTIN)
 

@@ -26,13 +26,14 @@ class RequestPlace:
     @classmethod
     def at(cls, at: Controls, on: str, name: str) -> RequestPlace:
         """Raises FaultProxyError where nobody reads requests."""
-        if at.requests is None:
+        door = at.door(on)
+        if door.requests is None:
             raise FaultProxyError(
                 f"fault {name!r} on {on!r}",
-                "only the built-in proxy reads requests, and none stands before this stack's dependencies",
-                advice="run it with --stack local",
+                "only the built-in proxy reads requests, and none that does stands before it",
+                advice="run it with --stack local; in a target file: put one there (listen, upstream)",
             )
-        return cls(at.requests, on, name)
+        return cls(door.requests, door.name, name)
 
     def put(self, fault: HttpFaultSpec) -> None:
         self.client.add_http_fault(self.proxy, fault)

@@ -29,17 +29,19 @@ class WitnessedToxic(ToxicFault, ABC):
         return True
 
     def inject(self, at: Controls, name: str) -> None:
-        if isinstance(at.proxy, BuiltinProxy):
-            at.proxy.watch(self.on, name)
+        door = at.door(self.on)
+        if isinstance(door.proxy, BuiltinProxy):
+            door.proxy.watch(door.name, name)
         super().inject(at, name)
 
     def remove(self, at: Controls, name: str) -> Mapping[str, Any]:
         """On how many connections it was felt since it was put in; `unknown` says why nobody can tell."""
         super().remove(at, name)
-        if not isinstance(at.proxy, BuiltinProxy):
+        door = at.door(self.on)
+        if not isinstance(door.proxy, BuiltinProxy):
             return {"unknown": _NOBODY_TELLS}
         try:
-            strikes = at.proxy.strikes(self.on, name)
+            strikes = door.proxy.strikes(door.name, name)
         except FaultProxyError as error:  # it is out, whatever becomes of its account
             return {"unknown": str(error)}
         if strikes is None:

@@ -72,13 +72,17 @@ class ProxyRecord(_Record):
 class DependencyRecord(_Record):
     """One dependency behind the fault proxy: where the service calls, where that leads, and by what way.
 
-    `requests` is where the built-in proxy listens that stands between a Toxiproxy and the dependency.
+    `requests` is where the built-in proxy listens that stands between a Toxiproxy and the dependency. In a
+    target that runs already each dependency has a `server` of its own, and `reads_requests` says of a
+    built-in proxy whether it reads them.
     """
 
     proxy: str
     listen: str
     upstream: str
     requests: str | None = None
+    server: ProxyRecord | None = None
+    reads_requests: bool = False
 
     @property
     def next(self) -> str:
@@ -115,7 +119,9 @@ class StackDescription(_Record):
     """The content of stack.json."""
 
     schema_name: Literal["ragquake/stack/v1"] = Field(default="ragquake/stack/v1", alias="schema")
-    kind: Literal["local", "compose"] = "local"
+    kind: Literal["local", "compose", "attached"] = "local"
+    target: str | None = None
+    """The name of a target that runs already."""
     proxy: ProxyRecord | None = None
     requests_proxy: ProxyRecord | None = None
     """The built-in proxy that reads requests, where one does: the fault proxy itself, or one behind it."""

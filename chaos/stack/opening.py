@@ -9,6 +9,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol, Self
 
+from chaos.safety.targets import OWN_IT
+from chaos.stack.attach import AttachedStack
 from chaos.stack.compose import ComposeStack
 from chaos.stack.description import StackDescription
 from chaos.stack.errors import StackError
@@ -16,7 +18,9 @@ from chaos.stack.local import LocalStack
 from chaos.stack.model_servers import SIMULATOR, LlmRequest
 from chaos.stack.process import ProcessIdentity
 from chaos.stack.proxy_choice import choose_proxy
-from slo.documents import DocumentError
+from chaos.stack.target import AttachedTarget, load_target
+from slo.documents import DocumentError, did_you_mean
+from slo.receiver import Receiver
 
 KINDS = ("local", "compose")
 
@@ -39,7 +43,7 @@ class Stack(AbstractContextManager["Stack"], Protocol):
 
     def breaker_states(self) -> dict[str, str]: ...
 
-    def flush(self) -> int: ...
+    def flush(self) -> int | None: ...
 
     def adopt(
         self, name: str, process: subprocess.Popen[bytes] | ProcessIdentity, log: Path | None = None
@@ -48,25 +52,58 @@ class Stack(AbstractContextManager["Stack"], Protocol):
     def __enter__(self) -> Self: ...
 
 
-def require_kind(kind: str) -> None:
-    """Raise DocumentError for an unknown kind of stack."""
-    if kind not in KINDS:
-        raise DocumentError([f"--stack {kind}: no stack is called that; allowed: {', '.join(KINDS)}"])
+def require_kind(kind: str, *, owned: bool = False) -> AttachedTarget | None:
+    """The target of a stack that runs already, its addresses decided; nothing for the other kinds.
+
+    `owned` is --i-own-this-target. Raises DocumentError for an unknown kind and for a target that may not be
+    hurt.
+    """
+    if kind in KINDS:
+        if owned:
+            raise DocumentError([f"{OWN_IT} goes with a target file (--stack FILE), not with --stack {kind}"])
+        return None
+    path = Path(kind)
+    if path.suffix not in (".yaml", ".yml") and not path.is_file():
+        allowed = f"{', '.join(KINDS)}, or a target file (kind: Target)"
+        raise DocumentError(
+            [f"--stack {kind}: no stack is called that{did_you_mean(kind, KINDS)}; allowed: {allowed}"]
+        )
+    return load_target(path, owned=owned)
 
 
-def require_available(kind: str, llm: LlmRequest, state: Path) -> None:
+def require_available(
+    kind: str, llm: LlmRequest, state: Path, target: AttachedTarget | None = None
+) -> AttachedTarget | None:
     """Raise DocumentError for an unknown kind of stack, StackError for a model server that is not to be had.
 
-    A run asks this before it makes its bundle; whatever else is wrong shows when the stack starts.
+    A run asks this before it makes its bundle; whatever else is wrong shows when the stack starts. Returns
+    the target of a stack that runs already: decided here, unless it was before.
     """
-    require_kind(kind)
+    if target is None:
+        target = require_kind(kind)
+    if target is not None and llm != SIMULATOR:
+        raise DocumentError(
+            [f"--llm {llm.llm}: the target of {kind} has a model server of its own; leave that flag out"]
+        )
     if kind == "local":
         llm.resolve(state)
+    return target
+
+
+def open_receiver(
+    spool: Path, target: AttachedTarget | None = None, tap: Callable[[bytes], None] = lambda _body: None
+) -> Receiver:
+    """Where the service's telemetry arrives: on the port that a target exports to, else on any."""
+    if target is None or target.telemetry is None:
+        return Receiver(spool, tap=tap)
+    listen = target.telemetry
+    return Receiver(spool, str(listen.ip), listen.port, tap=tap)
 
 
 def open_stack(
     kind: str,
     *,
+    target: AttachedTarget | None = None,
     folder: Path,
     state: Path,
     llm: LlmRequest = SIMULATOR,
@@ -79,9 +116,18 @@ def open_stack(
 
     `folder` gets stack.json and the logs; `state` (`.ragquake`) holds index and Toxiproxy. Settings are
     named as in an experiment (`resilience`, `llm.timeout`). `on_requests` makes faults on requests possible.
+    With a `target` the stack runs already.
     Raises StackError for a model server that is not to be had, and for faults on requests to containers.
     """
     settings = as_environment(service_settings or {})
+    if target is not None:
+        return AttachedStack(
+            folder=folder,
+            target=target,
+            on_requests=on_requests,
+            runner=ProcessIdentity.of_this_process(),
+            on_progress=on_progress,
+        )
     if kind == "compose":
         if on_requests:
             raise StackError(

@@ -75,13 +75,13 @@ def choose_proxy(
     if forced not in ("", "toxiproxy", "builtin"):
         raise ProxyUnavailable(f"{FORCE}={forced!r} is no fault proxy; allowed are 'toxiproxy' and 'builtin'")
     if forced == "builtin":
-        return _builtin(f"{FORCE}=builtin asks for it")
+        return builtin(f"{FORCE}=builtin asks for it")
     found = _toxiproxy(environment, home, which)
     if found is not None:
         return found
     if forced == "toxiproxy":
         raise ProxyUnavailable(f"{FORCE}=toxiproxy asks for Toxiproxy, and there is none; {HOW_TO_GET_IT}")
-    return _builtin(f"there is no Toxiproxy ({home / 'bin'} and PATH hold none, {RUNNING} is not set)")
+    return builtin(f"there is no Toxiproxy ({home / 'bin'} and PATH hold none, {RUNNING} is not set)")
 
 
 def named_version(claimed: str, choice: ProxyChoice) -> str:
@@ -128,7 +128,8 @@ def _toxiproxy(
     return None
 
 
-def _builtin(why: str) -> ProxyChoice:
+def builtin(why: str) -> ProxyChoice:
+    """The built-in proxy, which is always to be had."""
     return ProxyChoice("builtin", why, command=(sys.executable, "-m", "chaos.proxy"))
 
 

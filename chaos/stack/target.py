@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -108,7 +108,7 @@ class ProxyToPut:
 
 @dataclass(frozen=True, slots=True)
 class AttachedTarget:
-    """A target whose every address is decided. URLs are whole; one that is empty is not asked."""
+    """A target whose every address is decided. `service` is a URL; a path that is empty is not asked."""
 
     path: Path
     name: str
@@ -133,7 +133,7 @@ def load_target(path: Path, *, owned: bool = False, resolve: Resolve | None = No
     file = document.validate(TargetFile)
     reading = _Reading(document, _allowed(document, file, owned), resolve)
     service = reading.decide(("service", "url"), file.service.url, decide_url)
-    proxies = {
+    proxies: dict[str, ProxyThere | ProxyToPut] = {
         name: found for name, place in file.dependencies.items() if (found := reading.proxy(name, place))
     }
     telemetry = reading.listen(("telemetry", "listen"), file.telemetry.listen) if file.telemetry else None
@@ -146,9 +146,9 @@ def load_target(path: Path, *, owned: bool = False, resolve: Resolve | None = No
         path=path,
         name=file.name,
         service=service.url,
-        ready=service.url + asked.ready if asked.ready else "",
-        breakers=service.url + asked.breakers if asked.breakers else "",
-        flush=service.url + asked.flush if asked.flush else "",
+        ready=asked.ready or "",
+        breakers=asked.breakers or "",
+        flush=asked.flush or "",
         proxies=proxies,
         telemetry=telemetry,
         table=table,
@@ -217,15 +217,13 @@ class _Reading:
             return None
 
     def require_apart(
-        self, service: Target | None, proxies: Mapping[str, Any], telemetry: Target | None
+        self, service: Target | None, proxies: Mapping[str, ProxyThere | ProxyToPut], telemetry: Target | None
     ) -> None:
         """No two things at one address: a fault on one would be a fault on both, or a circle."""
         taken = {service.address: "service.url"} if service else {}
         for name, proxy in proxies.items():
-            there = isinstance(proxy, ProxyThere)
-            self._take(
-                taken, f"{proxy.name} at {proxy.api}" if there else proxy.listen, ("dependencies", name)
-            )
+            place = f"{proxy.name} at {proxy.api}" if isinstance(proxy, ProxyThere) else proxy.listen
+            self._take(taken, place, ("dependencies", name))
         if telemetry is not None:
             self._take(taken, telemetry.address, ("telemetry", "listen"))
         for name, proxy in proxies.items():

@@ -1,0 +1,281 @@
+"""A stack that runs already: nothing of it is started or stopped; what the run puts there goes with the run.
+
+A proxy that somebody else runs is looked at before it is used: it must have the name that the target file
+says, be open and without toxics, and lead only where the user allows. Before the other dependencies the run
+puts the built-in proxy, a process of its own that is in stack.json like a part of any stack: so the warden
+and `ragquake rollback` end it when the runner was killed, and its lease takes the faults out without them.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import httpx
+
+from chaos.clock import Clock, SystemClock
+from chaos.control.builtin_proxy import BuiltinProxy
+from chaos.control.fault_proxy import FaultProxyError, ProxyMissingError, ProxyState
+from chaos.control.toxiproxy import Toxiproxy
+from chaos.safety.targets import TargetRefused, require_listed
+from chaos.stack.barrier import flush
+from chaos.stack.breakers import breaker_states
+from chaos.stack.description import DependencyRecord, PartRecord, ProxyRecord, ServiceRecord, StackDescription
+from chaos.stack.environment import child_environment, installed_versions, this_machine
+from chaos.stack.errors import ProxyUnavailable, StackError
+from chaos.stack.part import STOP_GRACE_S, Part, PartPlan, wait_ready
+from chaos.stack.ports import LOOPBACK, choose_ports
+from chaos.stack.process import ProcessIdentity, spawned
+from chaos.stack.proxy_choice import builtin
+from chaos.stack.stack_file import StackFile
+from chaos.stack.target import AttachedTarget, ProxyThere, ProxyToPut
+from chaos.stack.teardown import stop_recorded
+from slo.documents import did_you_mean
+
+READY_TIMEOUT_S = 60.0
+READY_POLL_S = 0.2
+SETTLE_S = 7.0
+"""Without a flush path: OpenTelemetry's exporters hand over what they hold every 5 s."""
+PROXY = "proxy"
+EVIDENCE_NAME = "faults.jsonl"
+WHY_PUT = "the target file puts one there"
+WHY_THERE = "the target file names it"
+_MARK = "ragquake-builtin"
+
+
+class AttachedStack:
+    """A target for one run; describes itself in FOLDER/stack.json, logs to FOLDER/logs."""
+
+    def __init__(
+        self,
+        *,
+        folder: Path,
+        target: AttachedTarget,
+        on_requests: bool = False,
+        runner: ProcessIdentity | None = None,
+        environment: Mapping[str, str] | None = None,
+        on_progress: Callable[[str], None] = lambda _line: None,
+        clock: Clock | None = None,
+    ) -> None:
+        self.logs = folder.absolute() / "logs"
+        self.evidence = folder.absolute() / EVIDENCE_NAME
+        self._file = StackFile(folder)
+        self._target = target
+        self._on_requests = on_requests
+        self._runner = runner
+        self._inherited = dict(os.environ if environment is None else environment)
+        self._say = on_progress
+        self._clock: Clock = clock or SystemClock()
+        self._put: Part | None = None
+
+    @property
+    def stack_file(self) -> Path:
+        return self._file.path
+
+    @property
+    def description(self) -> StackDescription:
+        return self._file.description
+
+    @property
+    def service_url(self) -> str:
+        return self._target.service
+
+    @property
+    def proxy_api(self) -> str:
+        if self.description.proxy is None:
+            raise StackError(
+                f"the run has put no proxy before {self._target.name}, so there is no address of one"
+            )
+        return self.description.proxy.api
+
+    def start(self) -> Self:
+        """Look at all that is there and put what is to be put. Whatever goes wrong, nothing of it is left."""
+        try:
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def stop(self, grace_s: float = STOP_GRACE_S) -> None:
+        """End what this run started, and nothing else. May be repeated."""
+        stop_recorded(self._file.current, self._file.described(), grace_s=grace_s, spare=("runner", "warden"))
+        if self._put is not None:
+            self._put.exit_code()
+
+    def require_alive(self) -> None:
+        """Raise PartDied when the run's own proxy has ended. Of the target, its answers tell."""
+        if self._put is not None:
+            self._put.require_alive()
+
+    def breaker_states(self) -> dict[str, str]:
+        """What the service says about its breakers; nothing where the target file has no path for them."""
+        return breaker_states(self.service_url, self._target.breakers) if self._target.breakers else {}
+
+    def flush(self) -> int | None:
+        """The barrier: asked for where the target file says how, else waited for and without a number."""
+        if self._target.flush:
+            return flush(self.service_url, self._target.flush)
+        self._clock.sleep(SETTLE_S)
+        return None
+
+    def adopt(
+        self, name: str, process: subprocess.Popen[bytes] | ProcessIdentity, log: Path | None = None
+    ) -> None:
+        """Record a process of the run (journeys, warden), so that it ends with it."""
+        identity = process if isinstance(process, ProcessIdentity) else spawned(process)
+        self._file.record_brought(name, PartRecord.of(identity, log=log))
+
+    def forget(self, name: str) -> None:
+        """Take the record of an adopted process that has ended out of stack.json."""
+        self._file.forget(name)
+
+    def child_environment(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
+        """The environment for a process that belongs to this run."""
+        return child_environment(self._inherited, str(self._file.current), extra)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _start(self) -> None:
+        target = self._target
+        self.description.kind = "attached"
+        self.description.target = target.name
+        self.description.machine = this_machine()
+        self.description.versions = installed_versions()
+        self.description.service = ServiceRecord(url=target.service)
+        if self._runner is not None:
+            self._file.record_part("runner", PartRecord.of(self._runner))
+        self._say(f"attaching to {target.name} at {target.service}; nothing of it is started or stopped")
+        for name, proxy in target.proxies.items():
+            if isinstance(proxy, ProxyThere):
+                self.description.dependencies[name] = look_at(name, proxy, target)
+        to_put = {name: one for name, one in target.proxies.items() if isinstance(one, ProxyToPut)}
+        if to_put:
+            self._put_proxies(to_put)
+        self._file.write()
+        self._wait_ready()
+
+    def _put_proxies(self, to_put: Mapping[str, ProxyToPut]) -> None:
+        port = choose_ports((PROXY,), {})[PROXY]
+        record = ProxyRecord(kind="builtin", api=f"http://{LOOPBACK}:{port}", why=WHY_PUT, owned=True)
+        self.description.proxy = record
+        if self._on_requests:
+            self.description.requests_proxy = record
+        self.evidence.unlink(missing_ok=True)
+        command = (*builtin(WHY_PUT).command_on(LOOPBACK, port), "--evidence", str(self.evidence))
+        plan = PartPlan(PROXY, command, self.child_environment(), record.api, f"{record.api}/version")
+        self._put = Part.start(plan, self.logs)
+        recorded = PartRecord.of(self._put.identity, command=command, url=record.api, log=self._put.log)
+        self._file.record_part(PROXY, recorded)
+        wait_ready([self._put], self._clock)
+        client = BuiltinProxy(record.api)
+        record.version = client.version()
+        for name, one in to_put.items():
+            self.description.dependencies[name] = DependencyRecord(
+                proxy=name,
+                listen=one.listen,
+                upstream=one.upstream,
+                server=record,
+                reads_requests=self._on_requests,
+            )
+            self._file.write()
+            try:
+                client.create_proxy(name, one.listen, one.upstream, http=self._on_requests)
+            except FaultProxyError as error:
+                raise ProxyUnavailable(
+                    f"the run's proxy for {name} cannot listen on {one.listen} (dependencies.{name}.listen "
+                    f"in {self._target.path}): {error}"
+                ) from error
+            self._say(f"put a proxy before {name}: {one.listen} leads to {one.upstream} while the run lasts")
+
+    def _wait_ready(self) -> None:
+        """Until the service says that it is ready; where nobody told how, the steady state will show."""
+        if not self._target.ready:
+            return
+        url = self.service_url + self._target.ready
+        until_s = self._clock.monotonic_s() + READY_TIMEOUT_S
+        with httpx.Client(timeout=2.0, trust_env=False) as client:
+            while True:
+                self.require_alive()
+                said = _refusal(client, url)
+                if not said:
+                    return
+                if self._clock.monotonic_s() >= until_s:
+                    raise StackError(
+                        f"{self._target.name} is not ready: {url} {said}, for "
+                        f"{READY_TIMEOUT_S:.0f} s; it must run, and answer 200, before a run attaches to it"
+                    )
+                self._clock.sleep(READY_POLL_S)
+
+
+def look_at(name: str, proxy: ProxyThere, target: AttachedTarget) -> DependencyRecord:
+    """A proxy that is there, as stack.json tells of it.
+
+    Raises ProxyUnavailable unless it is there, clean, and leads where faults may go.
+    """
+    where = f"dependencies.{name} in {target.path}"
+    try:
+        version = Toxiproxy(proxy.api).version()
+        is_builtin = _MARK in version
+        state = Toxiproxy(proxy.api).proxy(proxy.name)
+        requests = BuiltinProxy(proxy.api).http_faults(proxy.name) if is_builtin and state.http else {}
+    except ProxyMissingError:
+        known = sorted(Toxiproxy(proxy.api).proxies())
+        hint = did_you_mean(proxy.name, known)
+        raise ProxyUnavailable(
+            f"{where}: {proxy.api} has no proxy {proxy.name!r}{hint}; it has {', '.join(known) or 'none'}"
+        ) from None
+    except FaultProxyError as error:
+        raise ProxyUnavailable(f"{where}: {error}") from error
+    _require_clean(where, state, tuple(requests))
+    try:
+        require_listed(f"{where}: upstream of proxy {proxy.name!r}", state.upstream, target.allowed)
+    except TargetRefused as refused:
+        raise ProxyUnavailable(str(refused)) from None
+    return DependencyRecord(
+        proxy=proxy.name,
+        listen=state.listen,
+        upstream=state.upstream,
+        server=ProxyRecord(
+            kind="builtin" if is_builtin else "toxiproxy",
+            version=version,
+            api=proxy.api,
+            why=WHY_THERE,
+            owned=False,
+        ),
+        reads_requests=is_builtin and state.http,
+    )
+
+
+def _require_clean(where: str, state: ProxyState, requests: tuple[str, ...]) -> None:
+    """What is in already would be measured as the target's own, and removed by nobody."""
+    found = [*(toxic.name for toxic in state.toxics), *requests]
+    if found:
+        raise ProxyUnavailable(
+            f"{where}: proxy {state.name!r} has faults in already: {', '.join(found)}. Is somebody else at "
+            f"work on it? Remove them (toxiproxy-cli toxic remove -n TOXIC {state.name}), then run again"
+        )
+    if not state.enabled:
+        raise ProxyUnavailable(
+            f"{where}: proxy {state.name!r} is disabled, so the service cannot reach {state.upstream}; "
+            f"enable it (toxiproxy-cli toggle {state.name}), then run again"
+        )
+
+
+def _refusal(client: httpx.Client, url: str) -> str:
+    """Why the service is not ready, or nothing when it is."""
+    try:
+        answer = client.get(url)
+    except httpx.HTTPError as error:
+        return f"gave {type(error).__name__}"
+    return "" if answer.status_code == 200 else f"answered {answer.status_code}"
