@@ -1,4 +1,7 @@
-"""The record of what users saw: one line of `attempts.jsonl` for each attempt.
+"""The record of what users saw: one line of `attempts.jsonl` for each attempt that has ended.
+
+A second file, where the plan asks for one, has a line for each attempt as it begins: whoever watches the run
+would otherwise not see those that hang.
 
 A line is written with one `write` on a descriptor opened for appending, so a process that is killed
 leaves whole lines and at most one torn last one. The keys are described in docs/reference/attempts.md.
@@ -33,6 +36,7 @@ class Attempt:
     latency_s: float | None = None
     largest_gap_s: float | None = None
     tokens: int | None = None
+    terminal_events: int | None = None
     stream: bool | None = None
     status: int | None = None
     outcome: str | None = None
@@ -52,6 +56,20 @@ class Attempt:
         return text.encode("utf-8", "backslashreplace") + b"\n"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Begun:
+    """An attempt that is under way from now on. Times are Unix time."""
+
+    trace_id: str
+    intended_start_s: float
+    start_s: float
+    stream: bool
+
+    def line(self) -> bytes:
+        """This beginning as one line of JSON."""
+        return json.dumps(asdict(self), separators=(",", ":")).encode() + b"\n"
+
+
 class AttemptLog:
     """Appends attempts to a file, each flushed whole."""
 
@@ -60,7 +78,7 @@ class AttemptLog:
         self._path = path
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
 
-    def write(self, attempt: Attempt) -> None:
+    def write(self, attempt: Attempt | Begun) -> None:
         line = attempt.line()
         written = os.write(self._fd, line)
         if written != len(line):

@@ -56,6 +56,7 @@ class Reading:
     """What was read of one answer; times are Unix time."""
 
     terminal: Terminal | None = None
+    terminal_events: int | None = None
     ended_s: float | None = None
     first_token_s: float | None = None
     largest_gap_s: float | None = None

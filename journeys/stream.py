@@ -26,6 +26,7 @@ class AnswerStream:
         self._gap_s = 0.0
         self._tokens = 0
         self._terminal: Terminal | None = None
+        self._terminal_events = 0
         self._ended_s: float | None = None
         self._outcome: str | None = None
         self._degraded: list[Any] | None = None
@@ -38,7 +39,7 @@ class AnswerStream:
 
     @property
     def terminated(self) -> bool:
-        """Whether the terminal event has arrived; nothing after it counts."""
+        """Whether the terminal event has arrived; of what follows only the terminal events are counted."""
         return self._terminal is not None
 
     def line(self, raw: bytes, at_s: float) -> None:
@@ -57,6 +58,7 @@ class AnswerStream:
         gap_s = max(self._gap_s, ended_s - self._last_s) if self.started else None
         return Reading(
             terminal=self._terminal,
+            terminal_events=self._terminal_events,
             ended_s=ended_s,
             first_token_s=self._first_s,
             largest_gap_s=gap_s,
@@ -69,7 +71,10 @@ class AnswerStream:
     def _dispatch(self, at_s: float) -> None:
         event, data = self._event, self._data
         self._event, self._data = b"", []
-        if not data or self._terminal is not None:
+        if not data:
+            return
+        self._terminal_events += event in (b"done", b"error")
+        if self._terminal is not None:
             return
         if event == b"token":
             self._token(data, at_s)

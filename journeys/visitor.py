@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
-from journeys.attempts import Attempt
+from journeys.attempts import Attempt, Begun
 from journeys.clock import Clock, Sleep, sleep_until
 from journeys.exchange import AnswerClient, Closed, Exchange
 from journeys.identity import Identity
@@ -33,6 +33,7 @@ class Surroundings:
     clock: Clock
     sleep: Sleep
     record: Callable[[Attempt], None]
+    begin: Callable[[Begun], None] = lambda _begun: None
 
 
 class Visitor:
@@ -66,6 +67,10 @@ class Visitor:
         plan = self._around.plan
         who = Identity(plan.run_id, self._arrival.journey, self._arrival.index, self._step, FIRST_ATTEMPT)
         phase = plan.phase_at(self._intended_s - self._around.t0_s)
+        start_s = self._around.clock.now_s()
+        self._around.begin(
+            Begun(trace_id=who.trace_id, intended_start_s=self._intended_s, start_s=start_s, stream=stream)
+        )
         answer = self._around.client.ask(
             {"question": question.text, "session_id": who.session_id, "stream": stream},
             request_headers(who, phase, plan.patience_s, stream),
@@ -119,6 +124,7 @@ def attempt_of(
         latency_s=answer.end_s - intended_s,
         largest_gap_s=reading.largest_gap_s,
         tokens=reading.tokens,
+        terminal_events=reading.terminal_events,
         stream=stream,
         status=answer.status,
         outcome=outcome.value,

@@ -17,7 +17,7 @@ DESIGN_KEYS = {
     *("trace_id", "span_id", "journey", "arrival", "step", "attempt", "phase", "intended_start_s"),
     *("start_s", "first_token_s", "end_s", "latency_s", "largest_gap_s", "tokens", "status", "outcome"),
     *("degraded", "citations", "question", "dropped"),
-    *("relevant", "session_id", "stream", "service_outcome"),
+    *("relevant", "session_id", "stream", "service_outcome", "terminal_events"),
 }
 
 

@@ -1,6 +1,7 @@
 """The reader of streamed answers: first word, stalls, and whether it really ended."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -41,6 +42,7 @@ def test_an_answer_is_read_to_its_last_word() -> None:
     )
     assert reading == Reading(
         terminal=Terminal.DONE,
+        terminal_events=1,
         ended_s=2.7,
         first_token_s=2.0,
         largest_gap_s=pytest.approx(0.5),
@@ -100,9 +102,10 @@ def test_done_may_correct_what_meta_claimed() -> None:
 
 
 def test_nothing_after_the_terminal_event_counts() -> None:
-    """Tokens or a second end after the end change nothing."""
+    """Tokens or a second end after the end change nothing, but a second end is counted."""
     whole = [(1.0, token()), (2.0, event("done", {"outcome": "full"}))]
-    assert read(*whole, (3.0, token()), (4.0, event("error", {})), end_s=5.0) == read(*whole, end_s=2.0)
+    once, twice = read(*whole, end_s=2.0), read(*whole, (3.0, token()), (4.0, event("error", {})), end_s=5.0)
+    assert twice == replace(once, terminal_events=2)
 
 
 def test_half_a_terminal_event_is_no_end() -> None:
