@@ -130,7 +130,7 @@ def plan_rows(loaded: LoadedExperiment) -> list[Row]:
             "phase": phase.name,
             "from": f"{phase.start_s:g} s",
             "to": f"{phase.end_s:g} s",
-            "arrivals/s": f"{phase.rate_per_s:g}",
+            "arrivals/s": phase.rate_told,
             "faults": ", ".join(phase.faults) or "–",
             "judged": "yes" if phase.judged else "no",
         }

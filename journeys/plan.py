@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import os
 from itertools import pairwise
+from math import isclose
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 from pydantic import field_validator as field
+
+from journeys.rate_curve import RateCurve
 
 MAX_ARRIVALS = 1_000_000
 """A schedule is held in memory whole; a million arrivals are about 300 MB and far beyond one process."""
@@ -30,7 +33,11 @@ class PlanError(ValueError):
 
 
 class Phase(BaseModel):
-    """A stretch of the run at one arrival rate; offsets count from t0."""
+    """A stretch of the run at one arrival rate, or along a curve; offsets count from t0.
+
+    The points of `curve` are (seconds from `start_s`, arrivals per second), from 0 to the phase's end, with
+    straight lines between them; two at one moment are a jump. `rate_per_s` is then its mean.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -38,6 +45,7 @@ class Phase(BaseModel):
     start_s: Seconds
     end_s: PositiveSeconds
     rate_per_s: Rate
+    curve: tuple[tuple[Seconds, Rate], ...] = Field(default=(), max_length=100_000)
 
     @model_validator(mode="after")
     def _runs_forward(self) -> Phase:
@@ -48,6 +56,28 @@ class Phase(BaseModel):
             )
         return self
 
+    @model_validator(mode="after")
+    def _curve_spans_the_phase(self) -> Phase:
+        if not self.curve:
+            return self
+        times, length_s = [t_s for t_s, _ in self.curve], self.end_s - self.start_s
+        if times[0] != 0 or not isclose(times[-1], length_s, abs_tol=1e-6) or times != sorted(times):
+            raise ValueError(
+                f"the curve of phase {self.name!r} goes from {times[0]:g} s to {times[-1]:g} s; "
+                f"its times must ascend from 0 s to the phase's length, {length_s:g} s"
+            )
+        mean = RateCurve(self.curve).expected / length_s
+        if not isclose(mean, self.rate_per_s, rel_tol=1e-6, abs_tol=1e-9):
+            raise ValueError(
+                f"rate_per_s of phase {self.name!r} is {self.rate_per_s:g}; the mean of its curve is {mean:g}"
+            )
+        return self
+
+    @property
+    def points(self) -> tuple[tuple[float, float], ...]:
+        """The curve; of a phase without one, the two ends of a level line."""
+        return self.curve or ((0.0, self.rate_per_s), (self.end_s - self.start_s, self.rate_per_s))
+
 
 class Plan(BaseModel):
     """Everything that the journeys need to know."""
@@ -57,6 +87,7 @@ class Plan(BaseModel):
     run_id: Annotated[str, StringConstraints(min_length=1, max_length=200)]
     target: str
     seed: int
+    arrivals: Literal["poisson", "constant"] = "poisson"
     phases: tuple[Phase, ...] = Field(min_length=1, max_length=1000)
     journeys: dict[Name, Weight] = Field(min_length=1)
     max_in_flight: int = Field(default=2000, ge=1, le=100_000)
@@ -64,6 +95,7 @@ class Plan(BaseModel):
     drain_s: Seconds = 15.0
     questions: Path | None = None
     attempts: Path
+    started: Path | None = None
     ready: Path | None = None
     start: Path | None = None
 

@@ -4,19 +4,22 @@ Open loop: users arrive when they arrive, whether or not the service keeps up. A
 exactly when the service is sick (measured: 140 ms instead of 3,353 ms at p95 over one 4 s freeze), so
 arrivals follow a list that nothing at run time can change.
 
-Arrivals are a Poisson process whose rate is constant within a phase. Each phase, and each arrival in
-it, draws from a random stream of its own, so changing one phase moves no arrival of another, and two
-runs with one seed ask the same questions at the same offsets.
+Arrivals are a Poisson process with the phase's rate, or evenly spaced along it where the plan says
+`constant`. Each phase, and each arrival in it, draws from a random stream of its own, so changing one
+phase moves no arrival of another, and two runs with one seed ask the same questions at the same offsets.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, count
+from math import nextafter
 from random import Random
 
 from journeys.plan import Phase, Plan
 from journeys.questions import Question
+from journeys.rate_curve import RateCurve
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,7 @@ def schedule(
     weights = tuple(plan.journeys.values())
     arrivals: list[Arrival] = []
     for phase in plan.phases:
-        for number, t_s in enumerate(_times(phase, plan.seed), 1):
+        for number, t_s in enumerate(_times(phase, plan), 1):
             user = Random(f"{plan.seed}/{phase.name}/{number}")
             (journey,) = user.choices(names, weights)
             arrivals.append(
@@ -64,16 +67,13 @@ def arrivals_per_phase(plan: Plan, arrivals: Sequence[Arrival]) -> dict[str, int
     return counts
 
 
-def _times(phase: Phase, seed: int) -> list[float]:
-    if phase.rate_per_s == 0:
-        return []
-    gaps = Random(f"{seed}/{phase.name}")
-    times: list[float] = []
-    t_s = phase.start_s + gaps.expovariate(1.0) / phase.rate_per_s
-    while t_s < phase.end_s:
-        times.append(t_s)
-        t_s += gaps.expovariate(1.0) / phase.rate_per_s
-    return times
+def _times(phase: Phase, plan: Plan) -> Iterator[float]:
+    """A mark is the number of arrivals that were to be expected until an arrival."""
+    gaps = Random(f"{plan.seed}/{phase.name}")
+    marks = count(0.5) if plan.arrivals == "constant" else accumulate(gaps.expovariate(1.0) for _ in count())
+    for t_s in RateCurve(phase.points).times(marks):
+        # A sum that rounds up to the phase's end would belong to the next phase.
+        yield min(phase.start_s + t_s, nextafter(phase.end_s, 0.0))
 
 
 def _pick(user: Random, questions: Sequence[Question], count: int) -> list[Question]:

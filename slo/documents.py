@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,24 +39,35 @@ class DocumentError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
+class Mark:
+    """Where a value was written: a line of a file, or something without lines (`--set load.seed=7`)."""
+
+    source: Path | str
+    line: int | None
+
+    def __str__(self) -> str:
+        return str(self.source) if self.line is None else f"{self.source}:{self.line}"
+
+
+@dataclass(frozen=True, slots=True)
 class Document:
-    """A YAML file's values and the line on which each of them stands."""
+    """A YAML file's values and where each of them was written, which may be another file."""
 
     path: Path
     data: dict[str, Any]
-    lines: Mapping[Location, int]
+    marks: Mapping[Location, Mark]
 
     def problem(self, location: Location, message: str) -> str:
         """One line that says where (`spike.yaml:12: phases[1].for: …`) and what."""
-        where = f"{self.path}:{self.line_of(location)}"
         key = format_location(location)
+        where = self.mark_of(location)
         return f"{where}: {key}: {message}" if key else f"{where}: {message}"
 
-    def line_of(self, location: Location) -> int:
-        """The line of a value, or of the nearest value around it that the file does contain."""
-        while location and location not in self.lines:
+    def mark_of(self, location: Location) -> Mark:
+        """Where a value was written, or the nearest value around it that was."""
+        while location and location not in self.marks:
             location = location[:-1]
-        return self.lines.get(location, 1)
+        return self.marks.get(location, Mark(self.path, 1))
 
     def validate(self, model: type[ModelT]) -> ModelT:
         """The document as a model. Raises DocumentError with every problem that pydantic found."""
@@ -64,13 +76,29 @@ class Document:
         except ValidationError as error:
             raise DocumentError(self.problems_of(error, model)) from None
 
-    def problems_of(self, error: ValidationError, model: type[BaseModel], at: Location = ()) -> list[str]:
+    def problems_of(
+        self, error: ValidationError, model: type[BaseModel] | None = None, at: Location = ()
+    ) -> list[str]:
         """The lines that explain a pydantic error, whose locations are relative to `at`."""
         found = []
-        for detail in error.errors():
-            location = at + tuple(detail["loc"])
+        for detail in error.errors(include_url=False):
+            location = self._as_written((*at, *detail["loc"]), detail["type"] == "missing")
             found.append(self.problem(location, explain(dict(detail), model)))
         return list(dict.fromkeys(found))
+
+    def _as_written(self, location: Location, is_missing: bool) -> Location:
+        """A location without the steps that are the model's alone, such as which form it tried."""
+        place: Any = self.data
+        written: list[str | int] = []
+        for step in location[:-1] if is_missing else location:
+            if isinstance(place, dict) and step in place:
+                place = place[str(step)]
+            elif isinstance(place, list) and isinstance(step, int) and step < len(place):
+                place = place[step]
+            else:
+                continue
+            written.append(step)
+        return (*written, location[-1]) if is_missing else tuple(written)
 
 
 def read_document(path: Path) -> Document:
@@ -106,7 +134,7 @@ def parse_document(text: str, path: Path) -> Document:
     data = walk.value(node, ())
     if walk.problems:
         raise DocumentError(walk.problems)
-    return Document(path, data, walk.lines)
+    return Document(path, data, walk.marks)
 
 
 def explain(detail: Mapping[str, Any], model: type[BaseModel] | None = None) -> str:
@@ -119,6 +147,10 @@ def explain(detail: Mapping[str, Any], model: type[BaseModel] | None = None) -> 
         allowed = f"; allowed are {', '.join(known)}" if known else ""
         return f"unknown key{did_you_mean(str(detail['loc'][-1]), known)}{allowed}"
     message = str(detail["msg"]).removeprefix("Value error, ")
+    if kind == "literal_error":
+        known = re.findall(r"'([^']*)'", str(detail["ctx"]["expected"]))
+        hint = did_you_mean(str(value), known)
+        message = f"{value!r} is not allowed{hint}; allowed: {', '.join(known)}"
     if repr(value) in message or isinstance(value, Mapping | list):
         return message
     return f"{value!r}: {message[:1].lower()}{message[1:]}"
@@ -132,18 +164,17 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 def known_keys(model: type[BaseModel], location: Location) -> set[str]:
     """The keys that a model allows at a place in the document."""
-    current: type[BaseModel] | None = model
+    current = [model]
     for step in location:
-        if isinstance(step, int) or current is None:
-            continue
-        field = next(
-            (f for name, f in current.model_fields.items() if step in (name, f.alias)),
-            None,
-        )
-        current = _model_in(field.annotation) if field else None
-    if current is None:
-        return set()
-    return {field.alias or name for name, field in current.model_fields.items()}
+        fields = [f for one in current for name, f in one.model_fields.items() if step in (name, f.alias)]
+        named = [one for one in current if one.__name__ == step]
+        if fields:
+            current = [inner for field in fields for inner in _models_in(field.annotation)]
+        elif named:  # pydantic names the form of a value that it tried
+            current = named
+        elif not isinstance(step, int):
+            return set()
+    return {field.alias or name for one in current for name, field in one.model_fields.items()}
 
 
 def format_location(location: Location) -> str:
@@ -154,13 +185,10 @@ def format_location(location: Location) -> str:
     return text
 
 
-def _model_in(annotation: Any) -> type[BaseModel] | None:
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    for inner in getattr(annotation, "__args__", ()):
-        if found := _model_in(inner):
-            return found
-    return None
+        return [annotation]
+    return [found for inner in getattr(annotation, "__args__", ()) for found in _models_in(inner)]
 
 
 def _word(node: Node) -> str:
@@ -172,12 +200,12 @@ class _Walk:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.lines: dict[Location, int] = {}
+        self.marks: dict[Location, Mark] = {}
         self.problems: list[str] = []
         self._count = 0
 
     def value(self, node: Node, location: Location) -> Any:
-        self.lines.setdefault(location, node.start_mark.line + 1)
+        self.marks.setdefault(location, Mark(self.path, node.start_mark.line + 1))
         self._count += 1
         if self._count > MAX_VALUES:
             if self._count == MAX_VALUES + 1:
@@ -202,7 +230,7 @@ class _Walk:
             if key in result:
                 self._complain(key_node, f"key {key!r} stands twice; keep one of them")
                 continue
-            self.lines[(*location, key)] = key_node.start_mark.line + 1
+            self.marks[(*location, key)] = Mark(self.path, key_node.start_mark.line + 1)
             result[key] = self.value(value_node, (*location, key))
         return result
 

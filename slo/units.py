@@ -16,6 +16,7 @@ _NUMBER = r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)"
 _DURATION = re.compile(rf"{_NUMBER}\s*(us|µs|ms|s|m|h)")
 _RATIO = re.compile(rf"{_NUMBER}\s*%")
 _RATE = re.compile(rf"{_NUMBER}\s*/\s*(s|m|h)")
+NUMBER_PATTERN: Final = _NUMBER
 DURATION_PATTERN: Final = rf"^\s*{_DURATION.pattern}\s*$"
 RATIO_PATTERN: Final = rf"^\s*{_RATIO.pattern}\s*$"
 RATE_PATTERN: Final = rf"^\s*{_RATE.pattern}\s*$"

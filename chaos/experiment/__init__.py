@@ -3,13 +3,14 @@
 from chaos.experiment.loading import (
     BUNDLED,
     LoadedExperiment,
-    PlannedPhase,
     find_experiment,
     load_experiment,
 )
-from chaos.experiment.model import Experiment, Load, Phase, Rate
+from chaos.experiment.model import Experiment, Load, Phase
 from chaos.experiment.negative_control import NegativeControl
 from chaos.experiment.part import MAX_PHASE_S
+from chaos.experiment.planning import PlannedPhase
+from chaos.experiment.rates import Rate
 from chaos.experiment.stop_condition import StopCondition
 
 __all__ = [

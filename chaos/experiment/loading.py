@@ -14,24 +14,13 @@ from pydantic import ValidationError
 
 from chaos.experiment.model import Experiment
 from chaos.experiment.overrides import apply_override
+from chaos.experiment.planning import PlannedPhase, check_phases, plan_phases
 from chaos.faults import Fault, parse_fault
 from chaos.journeys_folder import known_journeys
 from slo import assertions, objectives
-from slo.documents import Document, DocumentError, did_you_mean, explain, read_document
+from slo.documents import Document, DocumentError, did_you_mean, read_document
 
 BUNDLED = Path(__file__).parents[1] / "experiments"
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedPhase:
-    """A phase on the run's clock; offsets in seconds from t0."""
-
-    name: str
-    start_s: float
-    end_s: float
-    rate_per_s: float
-    faults: tuple[str, ...]
-    judged: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +37,7 @@ class LoadedExperiment:
     @property
     def phases(self) -> tuple[PlannedPhase, ...]:
         """The phases, laid end to end from t0."""
-        planned, start_s = [], 0.0
-        baseline = self.experiment.load.baseline_rate
-        for phase in self.experiment.phases:
-            end_s = round(start_s + phase.duration_s, 6)
-            rate = phase.rate.resolve(baseline)
-            planned.append(PlannedPhase(phase.name, start_s, end_s, rate, phase.faults, phase.judged))
-            start_s = end_s
-        return tuple(planned)
+        return plan_phases(self.experiment)
 
 
 def find_experiment(name_or_path: str, folders: Sequence[Path] = ()) -> Path:
@@ -89,7 +71,8 @@ def load_experiment(path: Path, overrides: Sequence[str] = ()) -> LoadedExperime
         raise DocumentError(document.problems_of(error, Experiment)) from None
     faults, problems = _parse_faults(document, experiment)
     problems += _check_journeys(document, experiment)
-    problems += _check_phases(document, experiment)
+    problems += _check_faults_of_phases(document, experiment)
+    problems += check_phases(document, experiment)
     problems += _check_assertions(document, experiment)
     judged_by, more = _load_objectives(document, experiment)
     if problems + more or judged_by is None:
@@ -104,9 +87,7 @@ def _parse_faults(document: Document, experiment: Experiment) -> tuple[dict[str,
         try:
             faults[name] = parse_fault(name, raw)
         except ValidationError as error:
-            for detail in error.errors():
-                at = ("faults", name, *detail["loc"])
-                problems.append(document.problem(at, explain(dict(detail))))
+            problems += document.problems_of(error, at=("faults", name))
         except ValueError as error:
             problems.append(document.problem(("faults", name, "kind"), str(error)))
     return faults, problems
@@ -124,7 +105,7 @@ def _check_journeys(document: Document, experiment: Experiment) -> list[str]:
     ]
 
 
-def _check_phases(document: Document, experiment: Experiment) -> list[str]:
+def _check_faults_of_phases(document: Document, experiment: Experiment) -> list[str]:
     problems = []
     known = sorted(experiment.faults)
     for index, phase in enumerate(experiment.phases):
@@ -144,7 +125,7 @@ def _check_assertions(document: Document, experiment: Experiment) -> list[str]:
         try:
             assertions.parse(raw)
         except ValidationError as error:
-            problems += [document.problem((*at, *d["loc"]), explain(dict(d))) for d in error.errors()]
+            problems += document.problems_of(error, at=at)
         except ValueError as error:
             problems.append(document.problem(at, str(error)))
         for name, parameters in raw.items():

@@ -6,61 +6,33 @@ quietly ignores a key.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from chaos.experiment.negative_control import NegativeControls, Setting
 from chaos.experiment.part import BoundedDuration, Name, Part
+from chaos.experiment.rates import MAX_RATE_PER_S, MAX_REPETITIONS, PhaseRate, Rate
 from chaos.experiment.stop_condition import StopCondition
-from slo.units import parse_rate_per_s
-
-MAX_RATE_PER_S = 2000.0
+from slo.units import RATE_PATTERN, format_duration, parse_rate_per_s
 
 
-def _multiple_or_rate(text: object) -> Rate:
-    written = str(text).strip()
-    if written.endswith("x"):
-        try:
-            return Rate(multiple=_positive(float(written[:-1])))
-        except ValueError:
-            pass
-    else:
-        try:
-            return Rate(per_s=_positive(parse_rate_per_s(written)))
-        except ValueError:
-            pass
-    raise ValueError(
-        f"{text!r} is not a rate; write a multiple of baseline_rate, such as 10x, or a rate, such as 4/s"
-    )
-
-
-def _positive(number: float) -> float:
-    if not 0 < number <= MAX_RATE_PER_S:
-        raise ValueError(f"{number:g} is out of range; allowed is more than 0 and at most {MAX_RATE_PER_S:g}")
-    return number
-
-
-@dataclass(frozen=True, slots=True)
-class Rate:
-    """Arrivals as a multiple of the baseline rate, or absolute."""
-
-    multiple: float | None = None
-    per_s: float | None = None
-
-    def resolve(self, baseline_per_s: float) -> float:
-        """Arrivals per second."""
-        return self.per_s if self.per_s is not None else (self.multiple or 1.0) * baseline_per_s
-
-
-PhaseRate = Annotated[Rate, BeforeValidator(_multiple_or_rate)]
+def _baseline(text: object) -> float:
+    rate_per_s = parse_rate_per_s(text)
+    if not 0 < rate_per_s <= MAX_RATE_PER_S:
+        raise ValueError(
+            f"{text!r} is out of range; allowed is more than 0 and at most {MAX_RATE_PER_S:g} arrivals/s"
+        )
+    return rate_per_s
 
 
 class Load(Part):
     """Who arrives, how often."""
 
-    baseline_rate: Annotated[float, BeforeValidator(lambda v: _positive(parse_rate_per_s(v)))]
+    baseline_rate: Annotated[
+        float, BeforeValidator(_baseline), WithJsonSchema({"type": "string", "pattern": RATE_PATTERN})
+    ]
+    arrivals: Literal["poisson", "constant"] = "poisson"
     journeys: dict[Name, Annotated[float, Field(gt=0, le=1e6)]] = Field(min_length=1)
     patience: BoundedDuration = 10.0
     max_in_flight: Annotated[int, Field(ge=1, le=20_000)] = 2000
@@ -75,6 +47,16 @@ class Phase(Part):
     rate: PhaseRate = Rate(multiple=1.0)
     faults: tuple[str, ...] = ()
     judged: bool = True
+
+    @model_validator(mode="after")
+    def _repetitions_are_bounded(self) -> Phase:
+        every_s = None if isinstance(self.rate, Rate) else self.rate.repeats_every_s
+        if every_s is not None and self.duration_s / every_s > MAX_REPETITIONS:
+            raise ValueError(
+                f"its rate repeats every {format_duration(every_s)} for {format_duration(self.duration_s)}; "
+                f"at most {MAX_REPETITIONS} repetitions are allowed"
+            )
+        return self
 
 
 class Experiment(Part):

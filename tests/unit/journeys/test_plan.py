@@ -74,6 +74,12 @@ def test_a_phase_holds_its_start_and_not_its_end(tmp_path: Path, offset_s: float
         ({"phases": [phase(), phase(start_s=10, end_s=20)]}, "'a' is there twice"),
         ({"phases": [phase(), phase(name="b", start_s=9, end_s=20)]}, "let none overlap"),
         ({"phases": [phase(rate_per_s=9000, end_s=1000)]}, "at most 1,000,000"),
+        ({"arrivals": "bursty"}, "'poisson' or 'constant'"),
+        ({"phases": [phase(curve=[[0, 1], [9, 1]])]}, "from 0 s to 9 s"),
+        ({"phases": [phase(curve=[[1, 1], [10, 1]])]}, "must ascend from 0 s"),
+        ({"phases": [phase(curve=[[0, 1], [7, 1], [3, 1], [10, 1]])]}, "must ascend"),
+        ({"phases": [phase(curve=[[0, 1], [10, 3]])]}, "the mean of its curve is 2"),
+        ({"phases": [phase(curve=[[0, -1], [10, 3]])]}, "phases.0.curve.0.1"),
     ],
 )
 def test_a_wrong_plan_says_which_value_and_what_is_allowed(
