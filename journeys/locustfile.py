@@ -24,6 +24,7 @@ import logging
 import os
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -32,7 +33,7 @@ from locust import User, events
 from locust import log as locust_log
 from locust.exception import StopUser
 
-from journeys.attempts import Attempt, AttemptLog
+from journeys.attempts import Attempt, AttemptLog, Begun
 from journeys.clock import SteadyClock
 from journeys.conductor import Conductor
 from journeys.exchange import AnswerClient
@@ -49,6 +50,10 @@ WARM_UP_WITHIN_S = 10.0
 WRONG_INPUT, HARNESS_FAILED, STOPPED = 2, 4, 130
 
 log = logging.getLogger("journeys")
+
+
+def _untold(_begun: Begun) -> None:
+    """Nobody watches the run while it goes."""
 
 
 class NoAnswer(Exception):
@@ -109,7 +114,8 @@ class Conducted(User):  # type: ignore[misc]
         arrivals = schedule(plan, questions, {name: one.questions for name, one in known.items()})
         client = AnswerClient(plan.target, connections=plan.max_in_flight + 1, clock=clock)
         self._greet(client, plan.target)
-        with AttemptLog(plan.attempts) as attempts:
+        with AttemptLog(plan.attempts) as attempts, ExitStack() as context:
+            begin = context.enter_context(AttemptLog(plan.started)).write if plan.started else _untold
 
             def record(attempt: Attempt) -> None:
                 attempts.write(attempt)
@@ -120,7 +126,7 @@ class Conducted(User):  # type: ignore[misc]
             if plan.ready:
                 say_ready(plan.ready, arrivals_per_phase(plan, arrivals), os.getpid())
             t0_s = await_start(plan.start, clock, gevent.sleep) if plan.start else clock.now_s()
-            around = Surroundings(plan, t0_s, client, clock, gevent.sleep, record)
+            around = Surroundings(plan, t0_s, client, clock, gevent.sleep, record, begin)
 
             def live(arrival: Arrival) -> None:
                 known[arrival.journey].live(Visitor(arrival, around))

@@ -7,9 +7,11 @@ that a slow import is not counted as a late arrival.
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,9 @@ LEAD_S = 1.0
 DRAIN_S = 12.0
 """How long attempts in flight may go on after the last phase: the patience of a user and a little more."""
 
+STOP_WITHIN_S = 10.0
+"""A generator that is told to stop closes its attempts (5 s at most) and writes their lines."""
+
 
 @dataclass(frozen=True, slots=True)
 class LoadFiles:
@@ -35,6 +40,7 @@ class LoadFiles:
     ready: Path
     start: Path
     attempts: Path
+    started: Path
     log: Path
 
     @classmethod
@@ -44,6 +50,7 @@ class LoadFiles:
             ready=bundle / "journeys.ready",
             start=bundle / "journeys.start",
             attempts=bundle / "attempts.jsonl",
+            started=bundle / "started.jsonl",
             log=bundle / "logs" / "journeys.log",
         )
 
@@ -55,6 +62,7 @@ class JourneysProcess:
         self._files = files
         self._clock = clock
         self.process: subprocess.Popen[bytes] | None = None
+        self._stopped = False
 
     def launch(
         self, loaded: LoadedExperiment, run_id: str, target: str, environment: Mapping[str, str]
@@ -99,12 +107,20 @@ class JourneysProcess:
 
     def check_alive(self) -> None:
         """Raises EnvironmentFailure when the generator has ended, with the end of its log."""
-        if self.process is None or (code := self.process.poll()) is None:
+        if self._stopped or self.process is None or (code := self.process.poll()) is None:
             return
         tail = self._files.log.read_text(errors="replace").strip().splitlines()[-8:]
         raise EnvironmentFailure(
             f"the journeys ended early (exit {code}); the end of {self._files.log}:\n  " + "\n  ".join(tail)
         )
+
+    def stop(self) -> None:
+        """Ask the generator to end: no more arrivals from now on. For any thread; waits for nothing."""
+        self._stopped = True
+        if self.process is not None and self.process.poll() is None:
+            with suppress(ProcessLookupError):
+                self.process.terminate()
+                self.process.send_signal(signal.SIGCONT)  # one that was suspended would not hear it
 
     def ended(self) -> int | None:
         """The exit code, or None while it runs."""
@@ -122,13 +138,14 @@ def plan_for(loaded: LoadedExperiment, run_id: str, target: str, files: LoadFile
     """The plan that journeys read (docs/design/0001, section 3)."""
     load = loaded.experiment.load
     phases = [
-        {"name": p.name, "start_s": p.start_s, "end_s": p.end_s, "rate_per_s": p.rate_per_s}
+        {"name": p.name, "start_s": p.start_s, "end_s": p.end_s, "rate_per_s": p.rate_per_s, "curve": p.curve}
         for p in loaded.phases
     ]
     return {
         "run_id": run_id,
         "target": target,
         "seed": load.seed,
+        "arrivals": load.arrivals,
         "phases": phases,
         "journeys": dict(load.journeys),
         "max_in_flight": load.max_in_flight,
@@ -136,6 +153,7 @@ def plan_for(loaded: LoadedExperiment, run_id: str, target: str, files: LoadFile
         "drain_s": DRAIN_S,
         "questions": None,
         "attempts": str(files.attempts.resolve()),
+        "started": str(files.started.resolve()),
         "ready": str(files.ready.resolve()),
         "start": str(files.start.resolve()),
     }

@@ -1,6 +1,7 @@
 """Follows the phases of a run on its clock: switches their faults, and watches all that must go on meanwhile.
 
-Five times a second, because a schedule of faults moves by the second and a stop condition should not wait.
+Five times a second, because a schedule of faults moves by the second. The stop conditions have a thread of
+their own (`chaos.run.stop_watch`), which ends a wait for a fault when one of them holds.
 """
 
 from __future__ import annotations
@@ -10,14 +11,14 @@ from dataclasses import dataclass
 from chaos.clock import Clock
 from chaos.control.fault_control import FaultControl
 from chaos.experiment import LoadedExperiment, PlannedPhase
+from chaos.run.barriers import Barriers
 from chaos.run.journal import Journal
 from chaos.run.live import LiveAttempts
 from chaos.run.load import JourneysProcess
 from chaos.run.progress import Moment, Progress
-from chaos.run.stop_conditions import StopWatch
+from chaos.run.stop_watch import CUT_SHORT, StopWatch
 from chaos.safety.interruption import Interrupted
 from chaos.safety.lease import RunLease
-from chaos.safety.lock import safety_lever
 from chaos.safety.warden import Warden
 from chaos.stack import Stack
 
@@ -43,11 +44,13 @@ class Watched:
     faults: FaultControl
     lease: RunLease
     warden: Warden
+    stop: StopWatch
 
     def require(self) -> None:
         """Raises EnvironmentFailure for what is missing, the cause before its consequences."""
         self.lease.require()
         self.warden.require_alive()
+        self.stop.require()
         self.journeys.check_alive()
         self.stack.require_alive()
 
@@ -60,14 +63,15 @@ class Phases:
         loaded: LoadedExperiment,
         watched: Watched,
         live: LiveAttempts,
+        barriers: Barriers,
         journal: Journal,
         progress: Progress,
         clock: Clock,
     ) -> None:
         self._phases = loaded.phases
-        self._watch = StopWatch(loaded.experiment.stop_when)
         self._watched = watched
         self._live = live
+        self._barriers = barriers
         self._journal = journal
         self._progress = progress
         self._clock = clock
@@ -76,31 +80,36 @@ class Phases:
 
     def follow(self, t0_s: float) -> Ending:
         """Phase after phase to the end of the last one, or until a stop condition holds."""
-        for phase in self._phases:
-            sleep_until(t0_s + phase.start_s, self._clock)
-            self._journal.append("phase.started", phase=phase.name)
-            self._watched.faults.switch_to(phase.faults)
-            ending = self._stay(phase, t0_s)
-            self._journal.append("phase.ended", phase=phase.name)
-            if ending is not None:
-                return ending
-        return Ending("completed")
+        stop = self._watched.stop
+        try:
+            for before, phase in zip((None, *self._phases), self._phases, strict=False):
+                sleep_until(t0_s + phase.start_s, self._clock)
+                self._journal.append("phase.started", phase=phase.name)
+                with stop.cutting_short():
+                    self._watched.faults.switch_to(phase.faults)
+                if before is not None:
+                    self._barriers.begin(before.name)
+                self._stay(phase, t0_s)
+                self._journal.append("phase.ended", phase=phase.name)
+                if stop.triggered is not None:
+                    break
+        except Interrupted as reason:
+            if stop.triggered is None or str(reason) != CUT_SHORT:
+                raise
+            self._watched.faults.withdraw()
+        if stop.triggered is None:
+            return Ending("completed")
+        return Ending("stopped", f"stop condition: {stop.triggered.condition}: {stop.triggered.observed}")
 
-    def _stay(self, phase: PlannedPhase, t0_s: float) -> Ending | None:
-        """Until the phase's end; an ending when the run is to stop before."""
-        while (now_s := self._clock.unix_s()) < t0_s + phase.end_s:
-            self._live.poll(now_s)
+    def _stay(self, phase: PlannedPhase, t0_s: float) -> None:
+        """Until the phase's end, or until the run is to stop."""
+        stop = self._watched.stop
+        while (now_s := self._clock.unix_s()) < t0_s + phase.end_s and stop.triggered is None:
             self._show(phase, now_s - t0_s)
             self._watched.require()
-            self._watched.faults.tick()
-            if triggered := self._watch.look(self._live, now_s):
-                condition, observed = triggered.condition, triggered.observed
-                self._journal.append("stop.triggered", condition=condition, observed=observed)
-                return Ending("stopped", f"stop condition: {condition}: {observed}")
-            if safety_lever().exists():
-                raise Interrupted(f"the safety lever {safety_lever()} was pulled")
+            with stop.cutting_short():
+                self._watched.faults.tick()
             self._clock.sleep(min(TICK_S, t0_s + phase.end_s - self._clock.unix_s()))
-        return None
 
     def _show(self, phase: PlannedPhase, elapsed_s: float) -> None:
         if elapsed_s - self._breakers_at_s >= BREAKERS_EVERY_S:
@@ -111,7 +120,7 @@ class Phases:
                 phase=phase.name,
                 elapsed_s=elapsed_s,
                 left_s=max(0.0, self._phases[-1].end_s - elapsed_s),
-                planned_rate_per_s=phase.rate_per_s,
+                planned_rate_per_s=phase.rate_at(elapsed_s),
                 figures=self._live.figures(self._clock.unix_s(), FIGURES_WINDOW_S),
                 faults=self._watched.faults.active,
                 breakers=self._breakers,

@@ -1,12 +1,13 @@
 """One user on a visit: intended starts, phases, headers and records."""
 
-from dataclasses import dataclass, field
+import json
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from journeys.attempts import Attempt
+from journeys.attempts import Attempt, Begun
 from journeys.exchange import Closed, Exchange
 from journeys.journey import all_journeys
 from journeys.outcome import Ending, Outcome, Reading, Terminal
@@ -73,6 +74,24 @@ def test_latency_counts_from_the_intended_start() -> None:
     assert line.intended_start_s == 1000.0
     assert line.start_s == pytest.approx(1000.4)
     assert line.latency_s == pytest.approx(2.4)
+
+
+def test_an_attempt_is_told_of_before_it_is_sent() -> None:
+    """Whoever watches the run knows of a question that hangs, by the trace id of the line to come."""
+    service, begun = Scripted(lag_s=0.4), []
+
+    def begin(one: Begun) -> None:
+        assert len(service.asked) == len(begun) and len(service.lines) == len(begun)
+        begun.append(one)
+
+    service.at_s = 1000.0
+    arrival = Arrival(4, 0.0, "baseline", "follow_up", (FIRST, SECOND), "seed")
+    all_journeys()["follow_up"].live(Visitor(arrival, replace(service.around(), begin=begin)))
+    told = [json.loads(one.line()) for one in begun]
+    assert [one["trace_id"] for one in told] == [line.trace_id for line in service.lines]
+    assert [one["intended_start_s"] for one in told] == pytest.approx(
+        [line.intended_start_s for line in service.lines]
+    )
 
 
 def test_a_record_says_what_was_asked_and_what_came_back() -> None:

@@ -1,4 +1,4 @@
-"""The live view of attempts, and the stop conditions that are judged by it."""
+"""The live view of attempts: those that ended, those that began, and who is believed about them."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from chaos.experiment import StopCondition
 from chaos.run.live import LiveAttempts
-from chaos.run.stop_conditions import MIN_ATTEMPTS, StopWatch
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[Path, Path]:
+    return tmp_path / "attempts.jsonl", tmp_path / "started.jsonl"
 
 
 def add(path: Path, *outcomes: str, at_s: float) -> None:
@@ -18,94 +21,94 @@ def add(path: Path, *outcomes: str, at_s: float) -> None:
             file.write(json.dumps({"outcome": outcome, "end_s": at_s, "latency_s": 0.2}) + "\n")
 
 
-def condition() -> StopCondition:
-    raw = {"segment": "journey", "indicator": "error_ratio", "above": "50%", "for": "10s"}
-    return StopCondition.model_validate(raw)
+def begin(path: Path, trace_id: str, at_s: float) -> None:
+    with path.open("a") as file:
+        line = {"trace_id": trace_id, "intended_start_s": at_s, "start_s": at_s + 0.01, "stream": True}
+        file.write(json.dumps(line) + "\n")
 
 
-def test_figures_cover_the_window_only(tmp_path: Path) -> None:
+def end(path: Path, trace_id: str, at_s: float) -> None:
+    with path.open("a") as file:
+        line = {"trace_id": trace_id, "outcome": "full", "end_s": at_s, "intended_start_s": at_s - 1.0}
+        file.write(json.dumps(line) + "\n")
+
+
+def test_figures_cover_the_window_only(files: tuple[Path, Path]) -> None:
     """What happened before the window does not colour the picture of now."""
-    path = tmp_path / "attempts.jsonl"
-    live = LiveAttempts(path)
-    add(path, "error", "error", at_s=90.0)
-    add(path, "full", "degraded", "degraded", "error", at_s=99.0)
+    live = LiveAttempts(files[0])
+    add(files[0], "error", "error", at_s=91.0)
+    add(files[0], "full", "degraded", "cached", "error", at_s=99.0)
     live.poll(100.0)
 
     figures = live.figures(100.0, 5.0)
 
     assert (figures.ended, figures.error_ratio, figures.degraded_ratio) == (4, 0.25, 0.5)
-    assert live.figures(100.0, 20.0).error_ratio == pytest.approx(0.5)
+    assert live.figures(100.0, 10.0).error_ratio == pytest.approx(0.5)
 
 
-def test_a_half_written_line_is_read_when_it_is_whole(tmp_path: Path) -> None:
+def test_a_half_written_line_is_read_when_it_is_whole(files: tuple[Path, Path]) -> None:
     """A line that is being written is neither lost nor counted twice."""
-    path = tmp_path / "attempts.jsonl"
-    live = LiveAttempts(path)
+    live = LiveAttempts(files[0])
     line = json.dumps({"outcome": "full", "end_s": 1.0, "latency_s": 0.1}) + "\n"
-    path.write_text(line[:10])
-    live.poll(1.0)
-    assert live.total == 0
-    path.write_text(line)
-    live.poll(1.0)
-    live.poll(1.0)
+    files[0].write_text(line[:10])
+    assert live.poll(1.0) == []
+    files[0].write_text(line)
+    assert len(live.poll(1.0)) == 1
+    assert live.poll(1.0) == []
 
     assert live.total == 1
 
 
-def test_a_dropped_arrival_is_an_error(tmp_path: Path) -> None:
+def test_a_dropped_arrival_is_an_error(files: tuple[Path, Path]) -> None:
     """A user who was never let in did not get an answer."""
-    path = tmp_path / "attempts.jsonl"
-    path.write_text(json.dumps({"dropped": True}) + "\n")
-    live = LiveAttempts(path)
+    files[0].write_text(json.dumps({"dropped": True}) + "\n")
+    live = LiveAttempts(files[0])
     live.poll(50.0)
 
     assert live.dropped == 1
     assert live.figures(50.0, 5.0).error_ratio == 1.0
 
 
-def test_no_attempts_are_no_errors(tmp_path: Path) -> None:
+def test_no_attempts_are_no_errors(files: tuple[Path, Path]) -> None:
     """Nothing ended yet is not an error, and no percentile is made up."""
-    live = LiveAttempts(tmp_path / "none.jsonl")
+    live = LiveAttempts(*files)
     live.poll(0.0)
 
     assert live.figures(0.0, 5.0).error_ratio == 0.0
     assert live.figures(0.0, 5.0).p95_s is None
 
 
-def test_a_stop_condition_fires_after_it_held_for_its_whole_time(tmp_path: Path) -> None:
-    """Ten bad seconds stop a run; nine do not."""
-    path = tmp_path / "attempts.jsonl"
-    live, watch = LiveAttempts(path), StopWatch([condition()])
-    for second in range(10):
-        add(path, *["error"] * MIN_ATTEMPTS, at_s=float(second))
-        live.poll(float(second))
-        assert watch.look(live, float(second)) is None
-    add(path, *["error"] * MIN_ATTEMPTS, at_s=10.0)
+def test_whoever_began_and_did_not_end_is_in_flight(files: tuple[Path, Path]) -> None:
+    """Also when beginning and end were read in the same moment, or the end in a later one."""
+    live = LiveAttempts(*files)
+    for number in range(3):
+        begin(files[1], f"t{number}", at_s=10.0 + number)
+    end(files[0], "t0", at_s=12.5)
+    live.poll(13.0)
+    assert [one.trace_id for one in live.in_flight()] == ["t1", "t2"]
+    end(files[0], "t1", at_s=13.5)
+    live.poll(14.0)
+
+    assert [one.trace_id for one in live.in_flight()] == ["t2"]
+    figures = live.figures(14.0, 2.5)
+    assert (figures.in_flight, figures.begun_per_s) == (1, pytest.approx(1 / 2.5))
+
+
+def test_the_generator_is_heard_of_by_every_line(files: tuple[Path, Path]) -> None:
+    """Its last word, begun or ended, tells until when its silence about the others means something."""
+    live = LiveAttempts(*files)
+    begin(files[1], "t0", at_s=10.0)
     live.poll(10.0)
-
-    triggered = watch.look(live, 10.0)
-
-    assert triggered is not None
-    assert "error_ratio above 50 %" in triggered.condition
-    assert "100 %" in triggered.observed
+    assert live.heard_s == pytest.approx(10.01)
+    end(files[0], "t0", at_s=15.0)
+    live.poll(30.0)
+    assert live.heard_s == 15.0
 
 
-def test_one_good_look_starts_the_time_again(tmp_path: Path) -> None:
-    """A service that recovers in between is not stopped."""
-    path = tmp_path / "attempts.jsonl"
-    live, watch = LiveAttempts(path), StopWatch([condition()])
-    for second in range(16):
-        outcome = "full" if second in (8, 9) else "error"
-        add(path, *[outcome] * (50 if outcome == "full" else MIN_ATTEMPTS), at_s=float(second))
-        live.poll(float(second))
-        assert watch.look(live, float(second)) is None
+def test_what_is_no_record_is_passed_over(files: tuple[Path, Path]) -> None:
+    """A torn line, a list or a beginning without its time stops nobody from watching."""
+    files[0].write_text('{"outcome": "fu\n[1]\n')
+    files[1].write_text('{"trace_id": "t0"}\n{"start_s": 1, "intended_start_s": 1}\nnull\n')
+    live = LiveAttempts(*files)
 
-
-def test_too_few_attempts_never_stop_a_run(tmp_path: Path) -> None:
-    """One failed attempt in an idle service is not a reason to stop."""
-    path = tmp_path / "attempts.jsonl"
-    live, watch = LiveAttempts(path), StopWatch([condition()])
-    add(path, "error", at_s=0.0)
-    live.poll(0.0)
-
-    assert [watch.look(live, float(second)) for second in range(4)] == [None] * 4
+    assert live.poll(1.0) == [] and live.in_flight() == []
