@@ -7,6 +7,7 @@ traceback reaches a person.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 
@@ -23,14 +24,17 @@ __all__ = ["app", "calibrating", "judging", "looking", "main", "running", "stand
 
 def main() -> None:
     """Entry point: runs the command and turns every error into a message and an exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a mark that the terminal cannot show costs no run
     try:
         result = app(prog_name="ragquake", standalone_mode=False)
         sys.exit(result if isinstance(result, int) else 0)
     except (typer.Abort, KeyboardInterrupt):
         sys.exit(ExitCode.INTERRUPTED)
     except TyperException as error:
-        told = usage(error)
-        complain(told, style="" if told.startswith("Usage:") else "red")
+        said = usage(error)
+        complain(said, style="" if said.startswith("Usage:") else "red")
         sys.exit(ExitCode.USAGE)
     except Exception as error:
         from chaos.cli.ending import told_of

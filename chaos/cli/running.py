@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +15,9 @@ from chaos.cli.shared import Json, Llm, Model, Overrides, Runs, State, app, cons
 
 if TYPE_CHECKING:
     from chaos.experiment import LoadedExperiment
+    from chaos.run.events import EventStream
+    from chaos.run.progress import TerminalProgress
+    from chaos.run.runner import RunResult
     from chaos.run.surroundings import Surroundings
 
 
@@ -45,37 +49,58 @@ def run(
     Starts the stack, drives the load, injects the faults, takes them out, and says whether the objectives
     held.
     """
+    from chaos.cli.last_word import last_word
     from chaos.experiment import find_experiment, load_experiment
     from chaos.experiment.needs import require_possible
-    from chaos.run.progress import SilentProgress, TerminalProgress
+    from chaos.run.events import EventStream
     from chaos.run.surroundings import surroundings
     from chaos.stack import require_kind
     from chaos.stack.model_servers import LlmRequest
-    from slo.report import terminal
+
+    stream = EventStream(sys.stdout) if as_json and not dry_run else None
+    with last_word(stream):
+        asked = LlmRequest.parse(llm, model, stack)
+        loaded = load_experiment(find_experiment(experiment), overrides or ())
+        require_possible(loaded, stack, asked.llm)
+        require_kind(stack)
+        if dry_run:
+            _dry_run(loaded, surroundings(stack, asked, state, os.environ), runs, as_json)
+            return
+        from chaos.run.runner import RunOptions, run_experiment
+
+        progress = stream or _announced(loaded)
+        result = run_experiment(loaded, RunOptions(runs, state, stack, asked), progress)
+        _tell(result, stream)
+    raise typer.Exit(result.exit_code)
+
+
+def _announced(loaded: LoadedExperiment) -> TerminalProgress:
+    """What a person sees of a run, from its name on."""
+    from chaos.run.progress import TerminalProgress
     from slo.units import format_duration
 
-    asked = LlmRequest.parse(llm, model, stack)
-    loaded = load_experiment(find_experiment(experiment), overrides or ())
-    require_possible(loaded, stack, asked.llm)
-    require_kind(stack)
-    if dry_run:
-        _dry_run(loaded, surroundings(stack, asked, state, os.environ), runs, as_json)
-        return
-    from chaos.run.runner import RunOptions, run_experiment
+    title = escape(loaded.experiment.title)
+    length = format_duration(loaded.experiment.duration_s)
+    console.print(f"[bold]{loaded.experiment.name}[/]  {title}  ({length} of load)", highlight=False)
+    return TerminalProgress(console)
 
-    progress = SilentProgress() if as_json else TerminalProgress(console)
-    if not as_json:
-        title = escape(loaded.experiment.title)
-        length = format_duration(loaded.experiment.duration_s)
-        console.print(f"[bold]{loaded.experiment.name}[/]  {title}  ({length} of load)", highlight=False)
-    result = run_experiment(loaded, RunOptions(runs, state, stack, asked), progress)
-    if as_json:
-        say(result.verdict.model_dump_json())
-    else:
-        terminal.render(result.verdict, console, bundle=result.bundle)
-        if result.status in ("error", "interrupted", "stopped"):
-            errors.print(f"[bold]{result.status}[/]: {escape(result.message)}", highlight=False)
-    raise typer.Exit(result.exit_code)
+
+def _tell(result: RunResult, stream: EventStream | None) -> None:
+    """How a run ended, to people or to machines."""
+    from slo.report import terminal
+
+    if stream is not None:
+        stream.verdict(
+            result.verdict,
+            bundle=str(result.bundle),
+            status=result.status,
+            message=result.message,
+            exit_code=result.exit_code,
+        )
+        return
+    terminal.render(result.verdict, console, bundle=result.bundle)
+    if result.status in ("error", "interrupted", "stopped"):
+        errors.print(f"[bold]{result.status}[/]: {escape(result.message)}", highlight=False)
 
 
 def _dry_run(loaded: LoadedExperiment, around: Surroundings, runs: Path, as_json: bool) -> None:

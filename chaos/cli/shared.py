@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import typer
 from rich.console import Console
@@ -23,8 +23,18 @@ app = typer.Typer(
     help="Shows whether a RAG service survives a tenfold spike and a failing part, and where it breaks.",
     epilog="Start with: ragquake doctor, then: ragquake run spike.",
 )
-console = Console()
-errors = Console(stderr=True)
+
+
+class SteadyConsole(Console):
+    """A console whose reader may leave: a run is not ended by that, and keeps its own exit code."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        hush(sys.stderr if self.stderr else sys.stdout)
+
+
+console = SteadyConsole()
+errors = SteadyConsole(stderr=True)
 
 Runs = Annotated[Path, typer.Option("--runs", help="The folder in which runs leave their bundles.")]
 State = Annotated[
@@ -63,12 +73,12 @@ def say(text: str) -> None:
     try:
         print(text, flush=True)
     except BrokenPipeError:
-        hush()
+        hush(sys.stdout)
 
 
-def hush() -> None:
-    """From now on what is written to standard output goes nowhere: its reader has left."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def hush(stream: TextIO) -> None:
+    """From now on what is written there goes nowhere: its reader has left."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def complain(*lines: str, style: str = "red") -> None:

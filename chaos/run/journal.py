@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -35,11 +35,15 @@ class Journal:
     """Appends facts to one journal file; safe to use from several threads of one process.
 
     Lines go out through one `os.write` on a descriptor opened for appending, so that the runner and
-    the warden can write to the same file without tearing each other's lines.
+    the warden can write to the same file without tearing each other's lines. `told` hears of each fact
+    once it is written, in the thread that wrote it.
     """
 
-    def __init__(self, path: Path, clock: Clock | None = None) -> None:
+    def __init__(
+        self, path: Path, clock: Clock | None = None, told: Callable[[Entry], None] = lambda _entry: None
+    ) -> None:
         self.path = path
+        self._told = told
         self._clock = clock or SystemClock()
         self._lock = threading.Lock()
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
@@ -53,6 +57,7 @@ class Journal:
         with self._lock:
             os.write(self._fd, line)
             os.fsync(self._fd)
+        self._told(entry)
         return entry
 
     def close(self) -> None:

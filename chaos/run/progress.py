@@ -1,43 +1,46 @@
-"""What a person sees while a run is under way: phase, rate, errors, breaker states, time left.
+"""What a person sees while a run is under way, at a terminal and in a log file.
 
-At a terminal one status line is redrawn; in a log file (CI, a pipe) a plain line is printed at every change
-and every ten seconds, because a redrawn line is noise there.
+At a terminal a few lines stay where they are and change: phase and time left, arrivals, answers, breakers and
+faults. In a log file (CI, a pipe, a dumb terminal) lines are added: one for what happens, and every ten
+seconds one with figures. What happens is taken from the journal as it is written, so that the two cannot tell
+different stories.
+
+A display is no part of a run: a console that cannot be written to any more is given up, and the run goes on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Protocol
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
-from rich.console import Console
-from rich.markup import escape
-from rich.status import Status
+from rich.console import Console, RenderableType
+from rich.live import Live
+from rich.spinner import Spinner
+from rich.text import Text
 
-from chaos.run.live import Figures
-from slo.units import format_duration, format_ratio
+from chaos.run.moment import Moment, Plan
+from chaos.run.picture import log_lines, log_parts, picture
+from chaos.run.told import sentence
+
+__all__ = ["Moment", "Progress", "SilentProgress", "TerminalProgress"]
 
 PLAIN_EVERY_S = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """The run as it stands now."""
-
-    phase: str
-    elapsed_s: float
-    left_s: float
-    planned_rate_per_s: float
-    figures: Figures
-    faults: tuple[str, ...]
-    breakers: Mapping[str, str]
+SAME_FAULT_EVERY_S = 10.0
+"""A fault that comes and goes every few seconds is not told each time."""
+LEAST_LINES, LEAST_COLUMNS = 10, 40
+"""A smaller terminal gets one line that changes instead of a few."""
 
 
 class Progress(Protocol):
-    """Where the runner reports to."""
+    """Where the runner reports to; `fact` may come from any thread."""
 
     def step(self, text: str) -> None:
         """Something was done, or is about to take a while."""
+        ...
+
+    def fact(self, entry: Mapping[str, Any]) -> None:
+        """A line was written to the journal."""
         ...
 
     def moment(self, moment: Moment) -> None:
@@ -50,10 +53,13 @@ class Progress(Protocol):
 
 
 class SilentProgress:
-    """Says nothing; for machines and tests."""
+    """Says nothing; for tests."""
 
     def step(self, text: str) -> None:
         del text
+
+    def fact(self, entry: Mapping[str, Any]) -> None:
+        del entry
 
     def moment(self, moment: Moment) -> None:
         del moment
@@ -67,59 +73,81 @@ class TerminalProgress:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._status: Status | None = None
-        self._phase = ""
-        self._printed_s = -PLAIN_EVERY_S
+        self._redraws = console.is_terminal and not console.is_dumb_terminal
+        self._live: Live | None = None
+        self._plan = Plan()
+        self._printed_s: float | None = None
+        self._told_s: dict[tuple[str, str], float] = {}
+        self._lock = threading.RLock()
 
     def step(self, text: str) -> None:
-        self.close()
-        self._say(f"[dim]·[/] {escape(text)}")
-        if self._console.is_terminal:
-            self._status = self._console.status(escape(text))
-            self._status.start()
+        with self._lock:
+            self.close()
+            self._say(Text(f"· {text}"))
+            if self._redraws:
+                self._begin(Spinner("dots", Text(text, overflow="ellipsis", no_wrap=True)), moves=True)
+
+    def fact(self, entry: Mapping[str, Any]) -> None:
+        with self._lock:
+            if entry["event"] == "run.planned":
+                self._plan.read(entry)
+            if entry["event"] == "phase.started":
+                self._printed_s = None
+            told = sentence(entry, self._plan)
+            if told is not None and not self._was_just_told(entry):
+                self._say(Text(told.text, style=told.style))
 
     def moment(self, moment: Moment) -> None:
-        new_phase = moment.phase != self._phase
-        if self._console.is_terminal:
-            if self._status is None:
-                self._status = self._console.status("")
-                self._status.start()
-            if new_phase:
-                self._say(_phase_line(moment))
-            self._status.update(_moment_line(moment))
-        elif new_phase:
-            self._say(_phase_line(moment))
-            self._printed_s = moment.elapsed_s
-        elif moment.elapsed_s - self._printed_s >= PLAIN_EVERY_S:
-            self._say("    " + _moment_line(moment))
-            self._printed_s = moment.elapsed_s
-        self._phase = moment.phase
-
-    def _say(self, line: str) -> None:
-        self._console.print(line, highlight=False, soft_wrap=True)
+        with self._lock:
+            if self._redraws:
+                self._draw(moment)
+            elif self._printed_s is None:
+                self._printed_s = moment.elapsed_s
+            elif moment.elapsed_s - self._printed_s >= PLAIN_EVERY_S:
+                self._printed_s = moment.elapsed_s
+                for line in log_lines(moment, self._plan):
+                    self._say(Text(line))
 
     def close(self) -> None:
-        if self._status is not None:
-            self._status.stop()
-            self._status = None
+        with self._lock:
+            if self._live is not None:
+                live, self._live = self._live, None
+                self._try(live.stop)
 
+    def _draw(self, moment: Moment) -> None:
+        width, height = self._console.size
+        shown: RenderableType = picture(moment, self._plan, width)
+        if height < LEAST_LINES or width < LEAST_COLUMNS:
+            shown = Text("  ".join(log_parts(moment, self._plan)), no_wrap=True, overflow="ellipsis")
+        if self._live is not None and self._live.auto_refresh:
+            self.close()  # the last step's
+        if self._live is None:
+            self._begin(shown, moves=False)
+        else:
+            live = self._live
+            self._try(lambda: live.update(shown, refresh=True))
 
-def _phase_line(moment: Moment) -> str:
-    faults = f"  [yellow]faults: {', '.join(moment.faults)}[/]" if moment.faults else ""
-    rate = f"{moment.planned_rate_per_s:g} arrivals/s"
-    return f"[bold]▸ {escape(moment.phase)}[/]  {rate}{faults}"
+    def _begin(self, shown: RenderableType, *, moves: bool) -> None:
+        """Lines at the bottom; those that move by themselves have a thread that redraws them."""
+        live = Live(shown, console=self._console, transient=True, auto_refresh=moves)
+        self._live = live
+        self._try(lambda: live.start(refresh=True))
 
+    def _was_just_told(self, entry: Mapping[str, Any]) -> bool:
+        """Whether the same was said of the same fault a moment ago."""
+        if "fault" not in entry:
+            return False
+        of, at_s = (str(entry["event"]), str(entry["fault"])), float(entry["at_s"])
+        if at_s - self._told_s.get(of, -SAME_FAULT_EVERY_S) < SAME_FAULT_EVERY_S:
+            return True
+        self._told_s[of] = at_s
+        return False
 
-def _moment_line(moment: Moment) -> str:
-    figures = moment.figures
-    p95 = format_duration(figures.p95_s) if figures.p95_s is not None else "–"
-    open_breakers = [f"{name} {state}" for name, state in moment.breakers.items() if state != "closed"]
-    parts = [
-        f"{format_duration(moment.left_s)} left",
-        f"{figures.rate_per_s:.1f} answers/s",
-        f"p95 {p95}",
-        f"errors {format_ratio(figures.error_ratio)}",
-        f"degraded {format_ratio(figures.degraded_ratio)}",
-        "breakers: " + (", ".join(open_breakers) if open_breakers else "closed"),
-    ]
-    return escape("  ".join(parts))
+    def _say(self, line: Text) -> None:
+        self._try(lambda: self._console.print(line, highlight=False, soft_wrap=True))
+
+    def _try(self, show: Callable[[], None]) -> None:
+        try:
+            show()
+        except OSError:  # the terminal has gone, or the disk of its log is full
+            self._console.quiet = True

@@ -69,7 +69,7 @@ def surroundings(stack: str, llm: LlmRequest, state: Path, environment: Mapping[
         _proxy(choice),
         PlannedPart("journeys", "Locust, which drives the load", "asks the service only"),
     )
-    remarks = ()
+    remarks: tuple[str, ...] = ()
     if not (state / "index" / "manifest.json").exists():
         remarks = (f"{state / 'index'} holds no search index yet: the run first makes one (some minutes)",)
     return Surroundings(
