@@ -12,7 +12,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 import duckdb
@@ -29,6 +29,10 @@ CREATE TABLE IF NOT EXISTS verdicts (
 CREATE TABLE IF NOT EXISTS breaking_points (
     found_at_s DOUBLE, experiment VARCHAR, parameter VARCHAR, last_good DOUBLE, first_bad DOUBLE,
     unit VARCHAR, broke_first VARCHAR, fingerprint VARCHAR, runs VARCHAR
+);
+CREATE TABLE IF NOT EXISTS campaigns (
+    campaign_id VARCHAR PRIMARY KEY, name VARCHAR, started_at_s DOUBLE, verdict VARCHAR, folder VARCHAR,
+    headline VARCHAR, runs VARCHAR
 );
 """
 
@@ -58,6 +62,19 @@ class BreakingPoint:
     unit: str
     broke_first: str | None
     fingerprint: str
+    runs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedCampaign:
+    """Runs that belonged together; `runs` are the ids of those that were made."""
+
+    campaign_id: str
+    name: str
+    started_at_s: float
+    verdict: str
+    folder: str
+    headline: str
     runs: tuple[str, ...] = ()
 
 
@@ -113,6 +130,26 @@ class History:
                     json.dumps(point.runs),
                 ],
             )
+
+    def record_campaign(self, campaign: RecordedCampaign) -> None:
+        """Keep what runs came to together; again replaces it."""
+        with self._open() as sql:
+            sql.execute(
+                "INSERT OR REPLACE INTO campaigns VALUES (?, ?, ?, ?, ?, ?, ?)",
+                [*astuple(campaign)[:-1], json.dumps(campaign.runs)],
+            )
+
+    def campaigns(self) -> tuple[RecordedCampaign, ...]:
+        """All of them, newest first."""
+        if not self.path.exists():
+            return ()
+        with self._open() as sql:
+            rows = sql.execute("SELECT * FROM campaigns ORDER BY started_at_s DESC, campaign_id").fetchall()
+        names = [field.name for field in fields(RecordedCampaign)]
+        return tuple(
+            RecordedCampaign(**dict(zip(names, (*values, tuple(json.loads(runs))), strict=True)))
+            for *values, runs in rows
+        )
 
     def verdicts(self, experiment: str | None = None, limit: int = 50) -> tuple[RecordedVerdict, ...]:
         """The latest runs, newest first."""

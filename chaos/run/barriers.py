@@ -19,9 +19,12 @@ WAIT_S = 20.0
 
 
 class Barriers:
-    """A run's barriers. `flush` gives the service's last span number, `received` how many spans came."""
+    """A run's barriers. `flush` gives the last span number, where the service has them, `received` how many
+    spans came."""
 
-    def __init__(self, flush: Callable[[], int], received: Callable[[], int], journal: Journal) -> None:
+    def __init__(
+        self, flush: Callable[[], int | None], received: Callable[[], int], journal: Journal
+    ) -> None:
         self._flush = flush
         self._received = received
         self._journal = journal
@@ -49,7 +52,7 @@ class Barriers:
         try:
             last_seq, reason = self._flush(), ""
         except RagquakeError as error:
-            last_seq, reason = 0, str(error)
+            last_seq, reason = None, str(error)
         with self._told:
             if self._over:
                 return

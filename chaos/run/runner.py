@@ -8,7 +8,8 @@ bundle alone, by the same code that `ragquake evaluate` uses.
 from __future__ import annotations
 
 import traceback
-from contextlib import ExitStack, closing
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,26 +21,29 @@ from chaos.errors import RagquakeError
 from chaos.exit_codes import ExitCode
 from chaos.experiment import LoadedExperiment
 from chaos.experiment.needs import act_on_requests, require_possible, used_faults
+from chaos.run.barriers import Barriers
 from chaos.run.bundle_folder import new_bundle
 from chaos.run.journal import FILE_NAME, Journal
 from chaos.run.judgement import judge
 from chaos.run.live import LiveAttempts
-from chaos.run.load import DRAIN_S, JourneysProcess, LoadFiles
+from chaos.run.load import DRAIN_S, STOP_WITHIN_S, JourneysProcess, LoadFiles
 from chaos.run.phases import TICK_S, Ending, Phases, Watched
 from chaos.run.progress import Progress
 from chaos.run.resources import ResourceSampler
 from chaos.run.run_facts import tell_plan
-from chaos.run.steady_state import check_steady_state
+from chaos.run.stacks import FreshStacks, RunStack, StackNeed, Stacks
+from chaos.run.steady_state import require_steady_state, tell_whether_well_again
+from chaos.run.stop_watch import StopWatch, span_segments
 from chaos.safety.interruption import Interrupted, interruptible
 from chaos.safety.lease import TTL_S, RunLease
 from chaos.safety.leftovers import clear_leftovers
 from chaos.safety.lever import heeding_the_lever, pulled
 from chaos.safety.lock import run_lock
-from chaos.safety.rollback import rollback
+from chaos.safety.rollback import RollbackReport, rollback
 from chaos.safety.warden import SUSPENDED_FOR_S, Warden, has_acted, start_warden
-from chaos.stack import Stack, open_stack, require_available
+from chaos.stack import Stack, require_available
 from chaos.stack.model_servers import SIMULATOR, LlmRequest
-from slo.receiver import Receiver
+from slo.live import LiveSpans
 from slo.verdict import Verdict
 
 STOOD_STILL = (
@@ -85,24 +89,62 @@ def run_experiment(
     somebody's impatience leaves no time to judge what there is; all else ends in a verdict.
     """
     clock = clock or SystemClock()
+    require_runnable(loaded, options)
+    with runs_allowed(options, f"ragquake run {loaded.experiment.name}", progress, clock) as cleared:
+        return run_once(loaded, options, FreshStacks(), progress, clock, cleared)
+
+
+def require_runnable(loaded: LoadedExperiment, options: RunOptions) -> None:
+    """Raises what `run_experiment` says, for what can be known before anything is touched."""
     require_possible(loaded, options.stack, options.llm.llm)
     require_available(options.stack, options.llm, options.state)
-    name = loaded.experiment.name
+
+
+@contextmanager
+def runs_allowed(
+    options: RunOptions, what: str, progress: Progress, clock: Clock
+) -> Iterator[list[RollbackReport]]:
+    """While this lasts the machine is ours for runs, and whoever wants them to stop is heard.
+
+    Gives what earlier runs had left and was undone. Raises RunRefused when it is not our turn.
+    """
     with (
-        run_lock(options.state / "run.lock", f"ragquake run {name}"),
+        run_lock(options.state / "run.lock", what),
         interruptible(),
         heeding_the_lever(),
         closing(progress),
     ):
-        cleared = clear_leftovers(options.runs, progress.step, clock)
-        bundle = new_bundle(options.runs, loaded, clock)
-        with Journal(bundle / FILE_NAME, clock) as journal:
-            if cleared:
-                journal.append("leftovers.undone", of=[report.bundle.name for report in cleared])
-            progress.step(f"bundle {bundle}")
-            ending = _Run(loaded, options, bundle, journal, progress, clock).conduct()
-            journal.append("run.finished", status=ending.status, message=ending.message)
-        return RunResult(bundle, ending.status, ending.message, _judged(bundle, options, progress))
+        yield clear_leftovers(options.runs, progress.step, clock)
+
+
+def run_once(
+    loaded: LoadedExperiment,
+    options: RunOptions,
+    stacks: Stacks,
+    progress: Progress,
+    clock: Clock,
+    cleared: Sequence[RollbackReport] = (),
+) -> RunResult:
+    """One run within `runs_allowed`, on a stack from `stacks`, and its verdict."""
+    bundle = new_bundle(options.runs, loaded, clock)
+    with Journal(bundle / FILE_NAME, clock, progress.fact) as journal:
+        if cleared:
+            journal.append("leftovers.undone", of=[report.bundle.name for report in cleared])
+        progress.step(f"bundle {bundle}")
+        ending = _Run(loaded, options, bundle, journal, progress, clock, stacks).conduct()
+        journal.append("run.finished", status=ending.status, message=ending.message)
+    return RunResult(bundle, ending.status, ending.message, _judged(bundle, options, progress))
+
+
+def need_of(loaded: LoadedExperiment, options: RunOptions) -> StackNeed:
+    """What a run of this experiment needs of its stack."""
+    return StackNeed(
+        kind=options.stack,
+        state=options.state,
+        llm=options.llm,
+        on_requests=act_on_requests(loaded, options.llm.llm),
+        settings=loaded.experiment.service,
+    )
 
 
 def _judged(bundle: Path, options: RunOptions, progress: Progress) -> Verdict:
@@ -130,6 +172,7 @@ class _Run:
         journal: Journal,
         progress: Progress,
         clock: Clock,
+        stacks: Stacks,
     ) -> None:
         self._loaded = loaded
         self._options = options
@@ -137,9 +180,12 @@ class _Run:
         self._journal = journal
         self._progress = progress
         self._clock = clock
+        self._stacks = stacks
+        self._on: RunStack | None = None
 
     def conduct(self) -> Ending:
-        """Run to an ending, whatever comes; when this returns no fault is in and no part is left running."""
+        """Run to an ending, whatever comes; when this returns no fault is in, and no part is left running but
+        those of a stack that goes on."""
         ending = Ending("error", "the run ended without saying why")
         warden = start_warden(self._bundle)
         try:
@@ -158,7 +204,8 @@ class _Run:
             )
         finally:
             with interruptible(ignore=True):
-                report = rollback(self._bundle, by="runner")
+                goes_on = self._on is not None and self._on.goes_on
+                report = rollback(self._bundle, by="runner", stack_goes_on=goes_on)
                 warden.done()
         if not report.clean:
             return Ending("error", f"{ending.message or ending.status}; then {report.sentence()}")
@@ -168,20 +215,12 @@ class _Run:
 
     def _with_evidence(self, context: ExitStack, warden: Warden) -> Ending:
         """Start the stack and the generator, then follow the phases."""
-        receiver = context.enter_context(Receiver(self._bundle / "otlp"))
+        spans = self._live_spans()
         started_s = self._clock.monotonic_s()
-        stack = context.enter_context(
-            open_stack(
-                self._options.stack,
-                folder=self._bundle,
-                state=self._options.state,
-                llm=self._options.llm,
-                on_requests=act_on_requests(self._loaded, self._options.llm.llm),
-                otlp_endpoint=receiver.endpoint,
-                service_settings=self._loaded.experiment.service,
-                on_progress=self._progress.step,
-            )
-        )
+        need = need_of(self._loaded, self._options)
+        on = self._stacks.for_run(need, self._bundle, self._progress.step, spans.take)
+        self._on = context.enter_context(on)
+        stack, receiver = self._on.stack, self._on.receiver
         files = LoadFiles.in_bundle(self._bundle)
         stack.adopt("warden", warden.identity, log=warden.log)
         journeys = JourneysProcess(files, self._clock)
@@ -190,7 +229,7 @@ class _Run:
         )
         stack.adopt("journeys", generator, log=files.log)
         context.enter_context(ResourceSampler(self._bundle))
-        check_steady_state(stack.service_url)
+        require_steady_state(stack, self._loaded.experiment.load.patience, self._journal)
         self._journal.append("stack.ready", took_s=round(self._clock.monotonic_s() - started_s, 3))
         ready = journeys.wait_ready(stack.require_alive)
         tell_plan(self._journal, self._loaded, ready["arrivals"])
@@ -203,20 +242,47 @@ class _Run:
         if lease.is_held:
             self._journal.append("lease.begun", lease=lease.name, ttl_s=TTL_S)
         context.callback(faults.withdraw)
+        barriers = Barriers(stack.flush, lambda: receiver.spans, self._journal)
+        context.callback(barriers.close)
         t0_s = journeys.begin()
         self._journal.append("load.started", t0_s=t0_s)
-        watched = Watched(stack, journeys, faults, lease, warden)
-        live = LiveAttempts(files.attempts)
-        phases = Phases(self._loaded, watched, live, self._journal, self._progress, self._clock)
-        ending = phases.follow(t0_s)
+        live = LiveAttempts(files.attempts, files.started)
+        with self._stop_watch(live, spans, journeys, t0_s) as stop:
+            watched = Watched(stack, journeys, faults, lease, warden, stop)
+            phases = Phases(self._loaded, watched, live, barriers, self._journal, self._progress, self._clock)
+            ending = phases.follow(t0_s)
         faults.switch_to(())
         lease.end()
         if lease.is_held:
             self._journal.append("lease.ended", lease=lease.name)
         if ending.status == "completed":
             self._drain(journeys, stack)
-        self._barrier(stack, receiver)
+        else:
+            self._see_off(journeys)
+        tell_whether_well_again(stack, self._journal, self._progress)
+        barriers.finish()
+        self._on.reusable = ending.status == "completed"
         return ending
+
+    def _live_spans(self) -> LiveSpans:
+        """The spans as they arrive, of the segments that stop conditions are about."""
+        segments = span_segments(self._loaded.experiment.stop_when)
+        return LiveSpans(self._loaded.objectives.table, segments, self._clock.unix_s)
+
+    def _stop_watch(
+        self, live: LiveAttempts, spans: LiveSpans, journeys: JourneysProcess, t0_s: float
+    ) -> StopWatch:
+        experiment = self._loaded.experiment
+        return StopWatch(
+            experiment.stop_when,
+            live,
+            spans,
+            self._journal,
+            journeys.stop,
+            self._clock,
+            from_s=t0_s,
+            patience_s=experiment.load.patience,
+        )
 
     def _drain(self, journeys: JourneysProcess, stack: Stack) -> None:
         """Let the attempts in flight end; the generator closes what its patience does not wait for."""
@@ -232,11 +298,9 @@ class _Run:
                 f"the journeys {ended}; their log is {self._bundle / 'logs' / 'journeys.log'}"
             )
 
-    def _barrier(self, stack: Stack, receiver: Receiver) -> None:
-        """Ask the service for every span it still holds; without the answer the evidence may be short."""
-        try:
-            last_seq = stack.flush()
-        except RagquakeError as error:
-            self._journal.append("barrier.failed", reason=str(error))
-            return
-        self._journal.append("barrier.passed", last_seq=last_seq, spans=receiver.spans)
+    def _see_off(self, journeys: JourneysProcess) -> None:
+        """The load was told to stop; wait until it has, so that its last lines are written."""
+        until_s = self._clock.monotonic_s() + STOP_WITHIN_S
+        while (code := journeys.ended()) is None and self._clock.monotonic_s() < until_s:
+            self._clock.sleep(TICK_S)
+        self._journal.append("load.ended", exit_code=code)

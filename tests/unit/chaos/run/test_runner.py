@@ -15,6 +15,7 @@ from chaos.run import runner
 from chaos.run.journal import Journal
 from chaos.run.phases import Ending
 from chaos.run.progress import SilentProgress
+from chaos.run.stacks import FreshStacks
 from chaos.safety.interruption import Interrupted
 from chaos.safety.rollback import RollbackReport
 
@@ -51,7 +52,9 @@ def conduct(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, problems: list[str]
         monkeypatch.setattr(runner._Run, "_with_evidence", phases)
         loaded, options = cast(LoadedExperiment, None), runner.RunOptions()
         with Journal(tmp_path / "journal.jsonl") as journal:
-            return runner._Run(loaded, options, tmp_path, journal, SilentProgress(), SystemClock()).conduct()
+            return runner._Run(
+                loaded, options, tmp_path, journal, SilentProgress(), SystemClock(), FreshStacks()
+            ).conduct()
 
     return run
 
