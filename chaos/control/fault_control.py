@@ -1,8 +1,9 @@
 """Puts faults in and takes them out, so that none is ever in without a written way to undo it.
 
 The order is the safety: declare the undo, inject, read back, and on the way out remove, verify that it is
-gone. A fault that cannot be verified as gone stays outstanding in the journal, where the warden and
-`ragquake rollback` find it.
+gone. Going in is tried once, since a fault that is in by half a chance proves nothing; coming out is tried
+again, since a proxy that hangs under load answers the second time. A fault that cannot be verified as gone is
+left outstanding in the journal, where the warden and `ragquake rollback` find it.
 """
 
 from __future__ import annotations
@@ -12,13 +13,17 @@ from typing import Any
 
 from chaos.clock import Clock, SystemClock
 from chaos.control.controls import Controls
-from chaos.control.fault_proxy import FaultProxyError
+from chaos.control.fault_proxy import FaultProxyError, ProxyMissingError
 from chaos.errors import EnvironmentFailure
 from chaos.faults import Fault
 from chaos.processes import ProcessFaultError
 from chaos.run.journal import Journal
 from chaos.safety.undo import perform
 from chaos.stack.errors import StackError
+
+REMOVE_TRIES = 3
+GONE_LOOKS = 10
+AGAIN_AFTER_S = 0.2
 
 
 class FaultControl:
@@ -117,19 +122,53 @@ class FaultControl:
         return 0 if over_time is None else over_time.step_at(now_s - self._since_s.get(name, now_s))
 
     def remove(self, name: str) -> None:
-        """Take one fault out and verify that it is gone."""
+        """Take one fault out and verify that it is gone, both more than once when the proxy hangs."""
+        began_s = self._clock.monotonic_s()
         fault = self._faults[name].at_step(self._steps.get(name, 0))
         try:
-            observed = fault.remove(self._at, name)
+            observed = self._take_out(name, fault)
             facts = {"observed": dict(observed)} if observed else {}
             self._journal.append("fault.removed", fault=name, **facts)
-            if not fault.is_gone(self._at, name):
-                raise EnvironmentFailure(f"fault {name} was removed but what it did still shows")
+            looks = self._look_until_gone(name, fault)
         except (FaultProxyError, ProcessFaultError, StackError) as error:
             raise EnvironmentFailure(f"fault {name} could not be removed: {error}") from error
         self._active.remove(name)
         self._undos.pop(name, None)
-        self._journal.append("fault.verified_gone", fault=name)
+        took_s = round(self._clock.monotonic_s() - began_s, 3)
+        self._journal.append("fault.verified_gone", fault=name, looks=looks, took_s=took_s)
+
+    def _take_out(self, name: str, fault: Fault) -> Mapping[str, Any] | None:
+        """A call that failed may have been carried out: what is missing the next time was removed by it.
+
+        What is missing the first time was taken out by somebody else, and was not in for as long as it seems.
+        """
+        for tries_left in range(REMOVE_TRIES - 1, -1, -1):
+            try:
+                return fault.remove(self._at, name)
+            except ProxyMissingError:
+                if tries_left == REMOVE_TRIES - 1:
+                    raise
+                return None
+            except FaultProxyError:
+                if not tries_left:
+                    raise
+                self._clock.sleep(AGAIN_AFTER_S)
+        return None
+
+    def _look_until_gone(self, name: str, fault: Fault) -> int:
+        """How many looks it took until nothing of it was left. Raises EnvironmentFailure when it stays."""
+        for look in range(1, GONE_LOOKS + 1):
+            try:
+                if fault.is_gone(self._at, name):
+                    return look
+            except FaultProxyError:
+                if look == GONE_LOOKS:
+                    raise
+            self._clock.sleep(AGAIN_AFTER_S)
+        raise EnvironmentFailure(
+            f"fault {name} was removed but what it did still shows, "
+            f"{GONE_LOOKS} looks and {GONE_LOOKS * AGAIN_AFTER_S:g} s later"
+        )
 
     def withdraw(self) -> None:
         """Take out what may be in by its record alone, the newest first: the stack is about to be stopped.

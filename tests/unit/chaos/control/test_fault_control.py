@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from chaos.control.controls import Controls
-from chaos.control.fault_control import FaultControl
-from chaos.control.fault_proxy import FaultProxyError, ProxyState, Toxic
+from chaos.control.fault_control import AGAIN_AFTER_S, GONE_LOOKS, REMOVE_TRIES, FaultControl
+from chaos.control.fault_proxy import FaultProxyError, ProxyHungError, ProxyMissingError, ProxyState, Toxic
 from chaos.errors import EnvironmentFailure
 from chaos.faults import parse_fault
 from chaos.run.journal import Journal, outstanding_undos, read
+from tests.clocks import SteppingClock
 
 
 class ProxyInMemory:
@@ -22,6 +23,9 @@ class ProxyInMemory:
     def __init__(self) -> None:
         self.held: dict[str, Toxic] = {}
         self.refuses: set[str] = set()
+        self.hangs: list[str] = []
+        """What the next calls are that fail after they were carried out."""
+        self.still_shows = 0
 
     def add_toxic(self, proxy: str, toxic: Toxic) -> Toxic:
         del proxy
@@ -34,10 +38,19 @@ class ProxyInMemory:
         del proxy
         if f"remove {toxic}" in self.refuses:
             raise FaultProxyError("remove a toxic", "no")
-        self.held.pop(toxic)
+        if toxic not in self.held:
+            raise ProxyMissingError("remove a toxic", "no such toxic", status=404)
+        gone = self.held.pop(toxic)
+        if self.hangs:
+            if self.hangs.pop() == "before":
+                self.held[toxic] = gone
+            raise ProxyHungError("remove a toxic", "no answer")
 
     def toxics(self, proxy: str) -> dict[str, Toxic]:
         del proxy
+        if self.still_shows:
+            self.still_shows -= 1
+            return {name: Toxic(name, "latency") for name in ("slow", "slower")}
         return dict(self.held)
 
     def proxy(self, name: str) -> ProxyState:
@@ -58,7 +71,7 @@ def journal(tmp_path: Path) -> Journal:
 def control(proxy: ProxyInMemory, journal: Journal) -> FaultControl:
     raw = {"on": "vector_db", "kind": "latency", "latency": "1s"}
     faults = {name: parse_fault(name, raw) for name in ("slow", "slower")}
-    return FaultControl(faults, Controls(proxy), journal)  # type: ignore[arg-type]
+    return FaultControl(faults, Controls(proxy), journal, SteppingClock())  # type: ignore[arg-type]
 
 
 def events(journal: Journal) -> list[str]:
@@ -117,6 +130,55 @@ def test_a_fault_that_cannot_be_removed_stays_outstanding(
 
     assert control.active == ("slow",)
     assert [one.fault for one in outstanding_undos(read(journal.path))] == ["slow"]
+
+
+@pytest.mark.parametrize("hung", ["before", "after"])
+def test_a_removal_that_hangs_is_tried_again(
+    control: FaultControl, proxy: ProxyInMemory, journal: Journal, hung: str
+) -> None:
+    """Nobody knows whether the call was carried out; what is missing the second time, the first removed."""
+    control.inject("slow")
+    proxy.hangs = [hung]
+    control.remove("slow")
+
+    assert proxy.held == {} and outstanding_undos(read(journal.path)) == []
+    assert events(journal)[-2:] == ["fault.removed", "fault.verified_gone"]
+
+
+def test_a_proxy_that_goes_on_hanging_is_an_error(control: FaultControl, proxy: ProxyInMemory) -> None:
+    """The tries are bounded."""
+    control.inject("slow")
+    proxy.hangs = ["before"] * REMOVE_TRIES
+    with pytest.raises(EnvironmentFailure, match="slow could not be removed"):
+        control.remove("slow")
+
+
+def test_a_fault_that_somebody_else_took_out_is_no_success(
+    control: FaultControl, proxy: ProxyInMemory
+) -> None:
+    """It was not in for as long as the journal would say, and the run with it proves something else."""
+    control.inject("slow")
+    proxy.held.clear()
+    with pytest.raises(EnvironmentFailure, match="no such toxic"):
+        control.remove("slow")
+
+
+def test_gone_is_what_was_seen_to_be_gone(
+    control: FaultControl, proxy: ProxyInMemory, journal: Journal
+) -> None:
+    """What still shows is looked at again for a while, as the journal tells; then it is an error."""
+    control.inject("slow")
+    proxy.still_shows = 3
+    control.remove("slow")
+    gone = read(journal.path)[-1]
+    assert (gone["event"], gone["looks"]) == ("fault.verified_gone", 4)
+    assert gone["took_s"] == pytest.approx(3 * AGAIN_AFTER_S)
+
+    control.inject("slower")
+    proxy.still_shows = GONE_LOOKS
+    with pytest.raises(EnvironmentFailure, match="still shows"):
+        control.remove("slower")
+    assert [one.fault for one in outstanding_undos(read(journal.path))] == ["slower"]
 
 
 def test_what_was_seen_of_a_fault_goes_into_the_journal(
