@@ -8,6 +8,7 @@ measured along.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from chaos.experiment import LoadedExperiment
 from chaos.faults import Fault
@@ -44,6 +45,13 @@ def require_possible(
     ]
     if problems:
         raise DocumentError(problems)
+
+
+def seen_through(loaded: LoadedExperiment, target: AttachedTarget) -> LoadedExperiment:
+    """The experiment with its objectives over the spans of that target's service."""
+    if target.table is None:
+        return loaded
+    return replace(loaded, objectives=loaded.objectives.over(target.table))
 
 
 def _require_possible_on(target: AttachedTarget, loaded: LoadedExperiment) -> None:

@@ -20,7 +20,7 @@ from chaos.control.fault_proxy import FaultProxyError
 from chaos.errors import RagquakeError
 from chaos.exit_codes import ExitCode
 from chaos.experiment import LoadedExperiment
-from chaos.experiment.needs import act_on_requests, require_possible, used_faults
+from chaos.experiment.needs import act_on_requests, require_possible, seen_through, used_faults
 from chaos.run.barriers import Barriers
 from chaos.run.bundle_folder import new_bundle
 from chaos.run.journal import FILE_NAME, Journal
@@ -38,11 +38,12 @@ from chaos.safety.interruption import Interrupted, interruptible
 from chaos.safety.lease import TTL_S, RunLease
 from chaos.safety.leftovers import clear_leftovers
 from chaos.safety.lever import heeding_the_lever, pulled
-from chaos.safety.lock import run_lock
+from chaos.safety.lock import run_lock, stack_locks
 from chaos.safety.rollback import RollbackReport, rollback
 from chaos.safety.warden import SUSPENDED_FOR_S, Warden, has_acted, start_warden
-from chaos.stack import Stack, require_available
+from chaos.stack import Stack, require_available, require_kind
 from chaos.stack.model_servers import SIMULATOR, LlmRequest
+from chaos.stack.target import AttachedTarget
 from slo.live import LiveSpans
 from slo.verdict import Verdict
 
@@ -60,6 +61,14 @@ class RunOptions:
     state: Path = Path(".ragquake")
     stack: str = "local"
     llm: LlmRequest = SIMULATOR
+    owned: bool = False
+    """--i-own-this-target: what a target file lists may be public, link-local or a metadata service."""
+    target: AttachedTarget | None = None
+    """The stack that runs already, where `stack` is a file: decided here, once, for all that a run dials."""
+
+    def __post_init__(self) -> None:
+        if self.target is None:
+            object.__setattr__(self, "target", require_kind(self.stack, owned=self.owned))
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +105,8 @@ def run_experiment(
 
 def require_runnable(loaded: LoadedExperiment, options: RunOptions) -> None:
     """Raises what `run_experiment` says, for what can be known before anything is touched."""
-    require_possible(loaded, options.stack, options.llm.llm)
-    require_available(options.stack, options.llm, options.state)
+    require_possible(loaded, options.stack, options.llm.llm, options.target)
+    require_available(options.stack, options.llm, options.state, options.target)
 
 
 @contextmanager
@@ -110,6 +119,7 @@ def runs_allowed(
     """
     with (
         run_lock(options.state / "run.lock", what),
+        stack_locks(options.target.addresses if options.target else (), what),
         interruptible(),
         heeding_the_lever(),
         closing(progress),
@@ -126,6 +136,8 @@ def run_once(
     cleared: Sequence[RollbackReport] = (),
 ) -> RunResult:
     """One run within `runs_allowed`, on a stack from `stacks`, and its verdict."""
+    if options.target is not None:
+        loaded = seen_through(loaded, options.target)
     bundle = new_bundle(options.runs, loaded, clock)
     with Journal(bundle / FILE_NAME, clock, progress.fact) as journal:
         if cleared:
@@ -142,8 +154,9 @@ def need_of(loaded: LoadedExperiment, options: RunOptions) -> StackNeed:
         kind=options.stack,
         state=options.state,
         llm=options.llm,
-        on_requests=act_on_requests(loaded, options.llm.llm),
+        on_requests=act_on_requests(loaded, options.llm.llm if options.target is None else "its own"),
         settings=loaded.experiment.service,
+        target=options.target,
     )
 
 

@@ -21,10 +21,11 @@ from chaos.run.journal import FILE_NAME, Journal
 from chaos.run.steady_state import look_at_steady_state
 from chaos.safety.rollback import rollback
 from chaos.safety.warden import Warden, start_warden
-from chaos.stack import Stack, open_stack
+from chaos.stack import Stack, open_receiver, open_stack
 from chaos.stack.barrier import answers_under_way
 from chaos.stack.local import EVIDENCE_NAME, LocalStack
 from chaos.stack.model_servers import LlmRequest
+from chaos.stack.target import AttachedTarget
 from slo.receiver import Receiver
 
 SPOOL = "otlp"
@@ -50,6 +51,7 @@ class StackNeed:
     llm: LlmRequest
     on_requests: bool
     settings: Mapping[str, str | int | float | bool]
+    target: AttachedTarget | None = None
 
     @property
     def can_be_shared(self) -> bool:
@@ -60,6 +62,7 @@ class StackNeed:
         """Such a stack, not yet started. Raises StackError where there is none."""
         return open_stack(
             self.kind,
+            target=self.target,
             folder=folder,
             state=self.state,
             llm=self.llm,
@@ -108,7 +111,7 @@ class FreshStacks:
         self, need: StackNeed, bundle: Path, say: Say, tap: Tap = lambda _body: None
     ) -> Iterator[RunStack]:
         with (
-            Receiver(bundle / SPOOL, tap=tap) as receiver,
+            open_receiver(bundle / SPOOL, need.target, tap) as receiver,
             need.open(bundle, receiver, say) as stack,
         ):
             yield RunStack(stack, receiver)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Protocol, Self
 
@@ -16,6 +16,7 @@ from chaos.stack.description import StackDescription
 from chaos.stack.errors import StackError
 from chaos.stack.local import LocalStack
 from chaos.stack.model_servers import SIMULATOR, LlmRequest
+from chaos.stack.ports import LOOPBACK
 from chaos.stack.process import ProcessIdentity
 from chaos.stack.proxy_choice import choose_proxy
 from chaos.stack.target import AttachedTarget, load_target
@@ -90,14 +91,25 @@ def require_available(
     return target
 
 
+@contextmanager
 def open_receiver(
     spool: Path, target: AttachedTarget | None = None, tap: Callable[[bytes], None] = lambda _body: None
-) -> Receiver:
-    """Where the service's telemetry arrives: on the port that a target exports to, else on any."""
-    if target is None or target.telemetry is None:
-        return Receiver(spool, tap=tap)
-    listen = target.telemetry
-    return Receiver(spool, str(listen.ip), listen.port, tap=tap)
+) -> Iterator[Receiver]:
+    """Where the service's telemetry arrives: on the port that a target exports to, else on any.
+
+    Raises StackError when that port is taken.
+    """
+    listen = target.telemetry if target is not None else None
+    host, port = (str(listen.ip), listen.port) if listen is not None else (LOOPBACK, 0)
+    with ExitStack() as open_:
+        try:
+            receiver = open_.enter_context(Receiver(spool, host, port, tap))
+        except OSError as error:
+            where = f"telemetry.listen in {target.path}" if target and listen else "the run's receiver"
+            raise StackError(
+                f"{where}: {error.strerror or error}; does a collector, or another run, take the spans there?"
+            ) from error
+        yield receiver
 
 
 def open_stack(

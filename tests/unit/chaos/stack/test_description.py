@@ -41,7 +41,7 @@ def test_the_file_has_the_keys_that_others_rely_on(tmp_path: Path) -> None:
     assert raw["schema"] == "ragquake/stack/v1"
     assert set(raw) == {
         *("schema", "kind", "proxy", "requests_proxy", "parts", "dependencies", "model_server", "service"),
-        *("versions", "machine", "lent_by", "lent_to"),
+        *("versions", "machine", "lent_by", "lent_to", "target"),
     }
     assert set(raw["parts"]["service"]) == {"url", "pid", "created_s", "command", "log"}
     assert set(raw["proxy"]) == {"kind", "version", "api", "why", "owned"}

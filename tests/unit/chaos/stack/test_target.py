@@ -11,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
+from chaos.stack.errors import StackError
 from chaos.stack.model_servers import SIMULATOR, LlmRequest
 from chaos.stack.opening import open_receiver, require_available, require_kind
+from chaos.stack.ports import reserve_port
 from chaos.stack.target import ProxyThere, ProxyToPut, TargetFile, load_target
 from slo.documents import DocumentError
 
@@ -172,9 +174,16 @@ def test_a_target_brings_its_own_model_server(tmp_path: Path) -> None:
 
 def test_telemetry_arrives_where_the_target_sends_it(tmp_path: Path) -> None:
     """Its exporter is configured already, so the receiver takes that port; without one, any."""
-    target = load_target(written(tmp_path, WHOLE), resolve=resolve)
-    assert open_receiver(tmp_path, target).endpoint == "http://127.0.0.1:4318"
-    assert open_receiver(tmp_path).endpoint == "http://127.0.0.1:0"
+    port = reserve_port()
+    text = WHOLE.replace("127.0.0.1:4318", f"127.0.0.1:{port}")
+    target = load_target(written(tmp_path, text), resolve=resolve)
+    with open_receiver(tmp_path, target) as first, open_receiver(tmp_path) as other:
+        assert first.endpoint == f"http://127.0.0.1:{port}"
+        assert other.endpoint != first.endpoint
+        with pytest.raises(
+            StackError, match=r"telemetry\.listen in .*target\.yaml: cannot listen on .*collector"
+        ):
+            open_receiver(tmp_path, target).__enter__()
 
 
 DOCUMENT = YAML(typ="safe").load(WHOLE)
