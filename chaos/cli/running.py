@@ -36,8 +36,19 @@ def run(
         bool, typer.Option("--dry-run", help="Show the plan and what it would touch; start nothing.")
     ] = False,
     stack: Annotated[
-        str, typer.Option(help="local: processes on this machine; compose: docker-compose.yml.")
+        str,
+        typer.Option(
+            help="local: processes on this machine; compose: docker-compose.yml; or the target file of a "
+            "service that runs already."
+        ),
     ] = "local",
+    owned: Annotated[
+        bool,
+        typer.Option(
+            "--i-own-this-target",
+            help="What a target file lists may also be public, link-local or a metadata service.",
+        ),
+    ] = False,
     llm: Llm = "simulator",
     model: Model = None,
     runs: Runs = Path("runs"),
@@ -61,15 +72,15 @@ def run(
     with last_word(stream):
         asked = LlmRequest.parse(llm, model, stack)
         loaded = load_experiment(find_experiment(experiment), overrides or ())
-        require_possible(loaded, stack, asked.llm)
-        require_kind(stack)
+        target = require_kind(stack, owned=owned)
+        require_possible(loaded, stack, asked.llm, target)
         if dry_run:
-            _dry_run(loaded, surroundings(stack, asked, state, os.environ), runs, as_json)
+            _dry_run(loaded, surroundings(stack, asked, state, os.environ, target), runs, as_json)
             return
         from chaos.run.runner import RunOptions, run_experiment
 
         progress = stream or _announced(loaded)
-        result = run_experiment(loaded, RunOptions(runs, state, stack, asked), progress)
+        result = run_experiment(loaded, RunOptions(runs, state, stack, asked, owned, target), progress)
         _tell(result, stream)
     raise typer.Exit(result.exit_code)
 
