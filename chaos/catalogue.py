@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 from pydantic.fields import FieldInfo
 
-from chaos.experiment import BUNDLED, LoadedExperiment, load_experiment
+from chaos.experiment import BUNDLED, AbstractExperimentError, LoadedExperiment, load_experiment
 from chaos.faults import fault_kinds
 from chaos.faults.fault import Label, Need
 from slo.documents import DocumentError, did_you_mean
@@ -39,6 +39,8 @@ def experiment_rows() -> list[Row]:
     for name, path in sorted(files.items()):
         try:
             loaded = load_experiment(path)
+        except AbstractExperimentError:
+            continue
         except DocumentError as error:
             rows.append(
                 {"name": name, "takes": "–", "faults": "–", "title": f"not valid: {error.problems[0]}"}

@@ -44,6 +44,8 @@ class Mark:
 
     source: Path | str
     line: int | None
+    note: str = ""
+    """What else one must know of the value, such as where a variable in it got its own."""
 
     def __str__(self) -> str:
         return str(self.source) if self.line is None else f"{self.source}:{self.line}"
@@ -55,13 +57,14 @@ class Document:
 
     path: Path
     data: dict[str, Any]
-    marks: Mapping[Location, Mark]
+    marks: dict[Location, Mark]
 
     def problem(self, location: Location, message: str) -> str:
         """One line that says where (`spike.yaml:12: phases[1].for: …`) and what."""
         key = format_location(location)
         where = self.mark_of(location)
-        return f"{where}: {key}: {message}" if key else f"{where}: {message}"
+        note = f" ({where.note})" if where.note else ""
+        return f"{where}: {key}: {message}{note}" if key else f"{where}: {message}{note}"
 
     def mark_of(self, location: Location) -> Mark:
         """Where a value was written, or the nearest value around it that was."""
@@ -77,11 +80,17 @@ class Document:
             raise DocumentError(self.problems_of(error, model)) from None
 
     def problems_of(
-        self, error: ValidationError, model: type[BaseModel] | None = None, at: Location = ()
+        self,
+        error: ValidationError,
+        model: type[BaseModel] | None = None,
+        at: Location = (),
+        but: str | None = None,
     ) -> list[str]:
-        """The lines that explain a pydantic error, whose locations are relative to `at`."""
+        """The lines that explain a pydantic error whose locations are relative to `at`, but not one type."""
         found = []
         for detail in error.errors(include_url=False):
+            if detail["type"] == but:
+                continue
             location = self._as_written((*at, *detail["loc"]), detail["type"] == "missing")
             found.append(self.problem(location, explain(dict(detail), model)))
         return list(dict.fromkeys(found))
@@ -122,7 +131,12 @@ def parse_document(text: str, path: Path) -> Document:
         node = YAML(typ="safe", pure=True).compose(text)
     except MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise DocumentError([f"{path}:{line}: not valid YAML: {error.problem or error.context}"]) from None
+        around = text.splitlines()[max(0, line - 2) : line]
+        hint = (
+            '; between { } or [ ] quote a variable: "${name}"' if any("${" in one for one in around) else ""
+        )
+        message = f"not valid YAML: {error.problem or error.context}{hint}"
+        raise DocumentError([f"{path}:{line}: {message}"]) from None
     except (YAMLError, ValueError, RecursionError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DocumentError([f"{path}: not valid YAML: {reason}"]) from None

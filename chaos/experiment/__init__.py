@@ -1,11 +1,7 @@
 """The experiment language: what a YAML file may say, and what it means in numbers."""
 
-from chaos.experiment.loading import (
-    BUNDLED,
-    LoadedExperiment,
-    find_experiment,
-    load_experiment,
-)
+from chaos.experiment.finding import BUNDLED, find_experiment
+from chaos.experiment.loading import AbstractExperimentError, LoadedExperiment, load_experiment
 from chaos.experiment.model import Experiment, Load, Phase
 from chaos.experiment.negative_control import NegativeControl
 from chaos.experiment.part import MAX_PHASE_S
@@ -16,6 +12,7 @@ from chaos.experiment.stop_condition import StopCondition
 __all__ = [
     "BUNDLED",
     "MAX_PHASE_S",
+    "AbstractExperimentError",
     "Experiment",
     "Load",
     "LoadedExperiment",

@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
-from chaos.experiment.negative_control import NegativeControls, Setting
-from chaos.experiment.part import BoundedDuration, Name, Part
+from chaos.experiment.negative_control import NegativeControls
+from chaos.experiment.part import BoundedDuration, Name, Part, Scalar
 from chaos.experiment.rates import MAX_RATE_PER_S, MAX_REPETITIONS, PhaseRate, Rate
 from chaos.experiment.stop_condition import StopCondition
 from slo.units import RATE_PATTERN, format_duration, parse_rate_per_s
@@ -64,6 +64,9 @@ class Experiment(Part):
 
     api_version: Literal["ragquake/v1"] = Field(alias="apiVersion")
     kind: Literal["Experiment"]
+    extends: str | None = None
+    abstract: bool = False
+    variables: dict[str, Scalar] = Field(default_factory=dict)
     name: Name
     title: Annotated[str, Field(min_length=1, max_length=200)]
     owner: Annotated[str, Field(min_length=1, max_length=100)]
@@ -71,7 +74,7 @@ class Experiment(Part):
     incidents: tuple[str, ...] = ()
     load: Load
     repeats: Annotated[int, Field(ge=1, le=50)] = 1
-    service: dict[str, Setting] = Field(default_factory=dict)
+    service: dict[str, Scalar] = Field(default_factory=dict)
     faults: dict[Name, dict[str, Any]] = Field(default_factory=dict)
     phases: Annotated[tuple[Phase, ...], Field(min_length=1, max_length=200)]
     stop_when: tuple[StopCondition, ...] = ()

@@ -10,9 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from chaos.experiment.part import Part
-
-Setting = str | int | float | bool
+from chaos.experiment.part import Part, Scalar
 
 
 class NegativeControl(Part):
@@ -21,7 +19,7 @@ class NegativeControl(Part):
     mechanism: Annotated[str, Field(min_length=1, max_length=60)] = Field(
         description="what is switched off, in words; unique among the controls"
     )
-    service: dict[str, Setting] = Field(
+    service: dict[str, Scalar] = Field(
         min_length=1,
         description="settings of the service that switch it off, on top of the experiment's own",
     )

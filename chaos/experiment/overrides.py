@@ -6,39 +6,72 @@ they stand in the journal, so that no run passes for the experiment that it was 
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from slo.documents import Document, DocumentError, did_you_mean
+from chaos.experiment.extending import OWN
+from slo.documents import Document, DocumentError, Location, Mark, did_you_mean, parse_document
 
 
-def apply_override(document: Document, override: str) -> None:
-    """Set one value, `load.baseline_rate=2/s` or `phases.spike.for=10s`, as if the file had said it."""
+def apply_override(document: Document, override: str, keys: frozenset[str]) -> None:
+    """Set one value, `load.baseline_rate=2/s` or `phases.spike.for=10s`, as if the file had said it.
+
+    `keys` are those of an experiment; what is none of them is a variable of the document.
+    """
     key, equals, value = override.partition("=")
-    steps = [step for step in key.strip().split(".") if step]
-    if not equals or not steps:
-        raise DocumentError([f"--set {override}: write KEY=VALUE, such as --set load.baseline_rate=2/s"])
-    if steps[0] == "service" and len(steps) > 1:
-        steps = ["service", ".".join(steps[1:])]
+    location: list[str | int] = [step for step in key.strip().split(".") if step]
+    if not equals or not location:
+        raise _wrong(override, "write KEY=VALUE, such as --set load.baseline_rate=2/s")
+    if location[0] == "service" and len(location) > 1:
+        location = ["service", ".".join(map(str, location[1:]))]
+    variables = document.data.get("variables")
+    if len(location) == 1 and isinstance(variables, dict) and location[0] in variables:
+        location = ["variables", *location]
+    elif location[0] not in keys:
+        known = [*keys, *(variables or ())]
+        hint = did_you_mean(str(location[0]), known)
+        raise _wrong(override, f"{location[0]!r} is neither a key of experiments nor a variable{hint}")
+    if location[0] in OWN:
+        raise _wrong(override, f"{location[0]} says what a file is, and cannot be set")
     place: Any = document.data
-    for step in steps[:-1]:
-        place = _step_into(place, step, override)
+    for index, step in enumerate(location[:-1]):
+        place, location[index] = _step_into(place, str(step), override)
     if not isinstance(place, dict):
-        raise DocumentError([f"--set {override}: {'.'.join(steps[:-1])} holds no keys"])
-    place[steps[-1]] = _scalar(value.strip())
+        raise _wrong(override, f"{'.'.join(map(str, location[:-1]))} holds no keys")
+    place[str(location[-1])] = _parsed(value.strip(), override)
+    _mark(document, tuple(location), Mark(f"--set {override}", None))
 
 
-def _step_into(place: Any, step: str, override: str) -> Any:
+def _mark(document: Document, location: Location, mark: Mark) -> None:
+    for below in [one for one in document.marks if one[: len(location)] == location]:
+        del document.marks[below]
+    document.marks[location] = mark
+
+
+def _step_into(place: Any, step: str, override: str) -> tuple[Any, str | int]:
+    """What is there under that key or name, and its key or index."""
     if isinstance(place, dict):
-        return place.setdefault(step, {})
+        return place.setdefault(step, {}), step
     if isinstance(place, list):
-        named = [item for item in place if isinstance(item, dict) and item.get("name") == step]
-        if named:
-            return named[0]
-        names = [str(item["name"]) for item in place if isinstance(item, dict) and "name" in item]
-        raise DocumentError(
-            [f"--set {override}: nothing is called {step!r}{did_you_mean(step, names)}; there are {names}"]
+        names = [str(item.get("name")) if isinstance(item, dict) else "" for item in place]
+        if step in names:
+            return place[names.index(step)], names.index(step)
+        known = [name for name in names if name]
+        raise _wrong(
+            override, f"nothing is called {step!r}{did_you_mean(step, known)}; there are: {', '.join(known)}"
         )
-    raise DocumentError([f"--set {override}: {step!r} lies inside a single value"])
+    raise _wrong(override, f"{step!r} lies inside a single value")
+
+
+def _wrong(override: str, message: str) -> DocumentError:
+    return DocumentError([f"--set {override}: {message}"])
+
+
+def _parsed(text: str, override: str) -> Any:
+    """A single value, or with { } or [ ] around it a mapping or a list as the file would have it."""
+    if text[:1] in ("{", "["):
+        return parse_document(f"value: {text}", Path(f"--set {override}")).data["value"]
+    return _scalar(text)
 
 
 def _scalar(text: str) -> str | int | float | bool:

@@ -31,6 +31,10 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,59}$")]
 """Of an experiment, a phase, a fault: it becomes part of a folder's name and of a toxic's."""
 
 
+Scalar = str | int | float | bool
+"""One value: a setting of the service, a variable."""
+
+
 class Part(BaseModel):
     """A part of an experiment: fixed once read, unknown keys refused."""
 

@@ -1,0 +1,58 @@
+"""Where experiments are: files by their path, and by name those of ./chaos/experiments and the catalogue."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from slo.documents import DocumentError, did_you_mean
+
+BUNDLED = Path(__file__).parents[1] / "experiments"
+
+
+def find_experiment(name_or_path: str, folders: Sequence[Path] = ()) -> Path:
+    """The file of an experiment, by path or by the name of a bundled one. Raises DocumentError."""
+    given = Path(name_or_path)
+    if _is_path(name_or_path) or given.exists():
+        if not given.is_file():
+            raise DocumentError([f"{given}: there is no such file"])
+        return given
+    places = [*folders, Path("chaos/experiments"), BUNDLED]
+    for place in places:
+        if (place / f"{name_or_path}.yaml").is_file():
+            return place / f"{name_or_path}.yaml"
+    known = sorted({path.stem for place in places for path in place.glob("*.yaml")})
+    raise DocumentError(
+        [
+            f"no experiment is called {name_or_path!r}{did_you_mean(name_or_path, known)}; "
+            f"there are: {', '.join(known)}; or give the path of a file"
+        ]
+    )
+
+
+def find_base(name_or_path: str, of: Path) -> Path:
+    """What a file `extends`: a path relative to it, or a name beside it or in the catalogue.
+
+    A file that extends its own name means the catalogue's. Raises ValueError with what there is.
+    """
+    if _is_path(name_or_path):
+        path = of.parent / name_or_path
+        if not path.is_file():
+            raise ValueError(f"there is no file {path}; a path is relative to the file that extends it")
+        return path
+    places = [place for place in (of.parent, Path("chaos/experiments"), BUNDLED) if place.is_dir()]
+    files = [
+        path for place in places for path in sorted(place.glob("*.yaml")) if path.resolve() != of.resolve()
+    ]
+    found = next((path for path in files if path.stem == name_or_path), None)
+    if found is None:
+        known = sorted({path.stem for path in files})
+        raise ValueError(
+            f"no experiment is called {name_or_path!r}{did_you_mean(name_or_path, known)}; "
+            f"there are: {', '.join(known)}; or give a path relative to this file"
+        )
+    return found
+
+
+def _is_path(text: str) -> bool:
+    return "/" in text or text.endswith((".yaml", ".yml"))
