@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
+from chaos.cli import together
 from chaos.cli.shared import Json, Llm, Model, Overrides, Runs, State, app, console, errors, example, say
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
         "ragquake run spike",
         "ragquake run spike --dry-run",
         "ragquake run my-experiment.yaml --set phases.fault.for=20s",
+        "ragquake run slow-vector-db --control --repeats 3",
         "ragquake run smoke --json | jq -c 'select(.event != \"moment\")'",
     )
 )
@@ -49,6 +51,19 @@ def run(
             help="What a target file lists may also be public, link-local or a metadata service.",
         ),
     ] = False,
+    repeats: Annotated[
+        int | None,
+        typer.Option(
+            help="So many runs, each with the next seed; as the experiment says, unless given.", min=1, max=50
+        ),
+    ] = None,
+    control: Annotated[
+        bool, typer.Option("--control", help="Also run its negative controls, which must fail.")
+    ] = False,
+    compare_to: Annotated[
+        str | None,
+        typer.Option(help="Also run it with other settings of the service, e.g. breaker.min_calls=5."),
+    ] = None,
     llm: Llm = "simulator",
     model: Model = None,
     runs: Runs = Path("runs"),
@@ -74,12 +89,21 @@ def run(
         loaded = load_experiment(find_experiment(experiment), overrides or ())
         target = require_kind(stack, owned=owned)
         require_possible(loaded, stack, asked.llm, target)
+        several = together.plan_together(loaded, repeats, control, compare_to)
         if dry_run:
             _dry_run(loaded, surroundings(stack, asked, state, os.environ, target), runs, as_json)
+            if several is not None and not as_json:
+                together.show_planned(several, as_json)
             return
         from chaos.run.runner import RunOptions, run_experiment
 
         progress = stream or _announced(loaded)
+        if several is not None:
+            from chaos.run.campaign import run_campaign
+
+            ended = run_campaign(several, RunOptions(runs, state, stack, asked, owned, target), progress)
+            together.tell(ended, stream)
+            raise typer.Exit(ended.exit_code)
         result = run_experiment(loaded, RunOptions(runs, state, stack, asked, owned, target), progress)
         _tell(result, stream)
     raise typer.Exit(result.exit_code)

@@ -17,6 +17,8 @@ from slo.documents import DocumentError
 
 Role = Literal["experiment", "control", "compared"]
 Setting = str | int | float | bool
+WITHOUT_CONTROLS = "negative_control=[]"
+"""An arm has none of its own: to switch off once more what is off would be refused as a mistake."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +96,9 @@ def parse_settings(text: str) -> dict[str, str]:
 
 
 def _with_settings(loaded: LoadedExperiment, settings: Mapping[str, Setting]) -> LoadedExperiment:
-    """The experiment anew, with settings of the service on top; they stand among its overrides."""
-    return load_experiment(loaded.path, (*loaded.overrides, *_as_overrides(settings.items())))
+    """The experiment anew, with settings of the service on top, which stand among its overrides."""
+    changed = (*loaded.overrides, *_as_overrides(settings.items()))
+    return replace(load_experiment(loaded.path, (*changed, WITHOUT_CONTROLS)), overrides=changed)
 
 
 def _as_overrides(settings: Iterable[tuple[str, Setting]]) -> Iterable[str]:
@@ -108,5 +111,5 @@ def _seeded(loaded: LoadedExperiment, turn: int) -> LoadedExperiment:
     if turn == 0:
         return loaded
     seed = loaded.experiment.load.seed + turn
-    again = load_experiment(loaded.path, (*loaded.overrides, f"load.seed={seed}"))
+    again = load_experiment(loaded.path, (*loaded.overrides, f"load.seed={seed}", WITHOUT_CONTROLS))
     return replace(again, overrides=loaded.overrides)

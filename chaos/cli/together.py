@@ -1,0 +1,115 @@
+"""Runs that belong together: `suite`, and `run` with `--repeats`, `--control` or `--compare-to`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from chaos.cli.shared import Json, Llm, Model, Runs, State, app, console, example, show_rows
+
+if TYPE_CHECKING:
+    from chaos.experiment import LoadedExperiment
+    from chaos.run.campaign import CampaignPlan, CampaignResult
+    from chaos.run.events import EventStream
+
+
+@app.command(
+    epilog=example("ragquake suite ci", "ragquake suite ci --dry-run", "ragquake suite mine.yaml --json")
+)
+def suite(
+    name: Annotated[str, typer.Argument(help="A bundled suite's name, or a YAML file.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, start nothing.")] = False,
+    llm: Llm = "simulator",
+    model: Model = None,
+    runs: Runs = Path("runs"),
+    state: State = Path(".ragquake"),
+    as_json: Json = False,
+) -> None:
+    """Run a list of experiments within a time budget.
+
+    Those that need the same stack share it. Leaves one JUnit file and one summary for all of them.
+    """
+    from chaos.cli.last_word import last_word
+    from chaos.experiment.suite import find_suite, load_suite
+    from chaos.run.campaign import run_campaign
+    from chaos.run.campaign.suites import plan_suite
+    from chaos.run.events import EventStream
+    from chaos.run.progress import TerminalProgress
+    from chaos.run.runner import RunOptions
+    from chaos.stack.model_servers import LlmRequest
+
+    stream = EventStream(sys.stdout) if as_json and not dry_run else None
+    with last_word(stream):
+        asked = LlmRequest.parse(llm, model)
+        options = RunOptions(runs, state, llm=asked)
+        plan = plan_suite(load_suite(find_suite(name)), options)
+        if dry_run:
+            show_planned(plan, as_json)
+            return
+        result = run_campaign(plan, options, stream or TerminalProgress(console))
+        tell(result, stream)
+    raise typer.Exit(result.exit_code)
+
+
+def plan_together(
+    loaded: LoadedExperiment, repeats: int | None, control: bool, compare_to: str | None
+) -> CampaignPlan | None:
+    """The runs that were asked for; nothing where that is the experiment once. Raises DocumentError."""
+    from chaos.run.campaign import CampaignPlan, arms_of, plan_runs
+    from chaos.run.campaign.arms import parse_settings
+
+    settings = parse_settings(compare_to) if compare_to is not None else None
+    arms = arms_of(loaded, control=control, compare_to=settings)
+    planned = plan_runs(arms, repeats or loaded.experiment.repeats)
+    return CampaignPlan("campaign", loaded.experiment.name, planned) if len(planned) > 1 else None
+
+
+def show_planned(plan: CampaignPlan, as_json: bool) -> None:
+    """The runs in their order."""
+    from slo.units import format_duration
+
+    rows = [
+        {
+            "run": one.name,
+            "load": format_duration(one.loaded.experiment.duration_s),
+            "seed": one.loaded.experiment.load.seed,
+            "expected": "pass" if one.arm.control is None else "fail",
+            "changed": ", ".join(one.loaded.overrides) or "nothing",
+        }
+        for one in plan.runs
+    ]
+    show_rows(rows, as_json)
+    if not as_json and plan.budget_s is not None:
+        console.print(f"within {format_duration(plan.budget_s)}", highlight=False)
+
+
+def tell(result: CampaignResult, stream: EventStream | None) -> None:
+    """What the runs came to, for people or for machines."""
+    record = result.record
+    if stream is not None:
+        facts = record.model_dump(mode="json", by_alias=True)
+        stream.tell("campaign", folder=str(result.folder), exit_code=result.exit_code, campaign=facts)
+        return
+    from slo.report import wording
+    from slo.units import format_duration
+
+    console.print()
+    rows = [
+        {
+            "counts as": one.counts_as or "inconclusive",
+            "run": one.name,
+            "verdict": one.verdict or one.status or "not started",
+            "took": format_duration(one.took_s) if one.took_s is not None else wording.NOTHING,
+            "in short": wording.clean(one.sentence),
+        }
+        for one in record.runs
+    ]
+    word = wording.JUDGEMENTS[record.verdict].word
+    console.print(
+        f"{word}: {record.name}: {wording.clean(record.sentences[0])}", highlight=False, markup=False
+    )
+    show_rows(rows, as_json=False)
+    console.print(f"summary.md and junit.xml are in {result.folder}", highlight=False, soft_wrap=True)
