@@ -97,7 +97,9 @@ class History:
     def record(self, verdict: Verdict, bundle: Path) -> None:
         """Keep a verdict; judging the same run again replaces it."""
         run = verdict.run
-        headline = verdict.sentences[1] if len(verdict.sentences) > 1 else "".join(verdict.sentences[:1])
+        # The first sentence of what passed says no more than that.
+        told = verdict.sentences[1:] if verdict.verdict == "pass" else ()
+        headline = next(iter(told or verdict.sentences), "")
         with self._open() as sql:
             sql.execute(
                 "INSERT OR REPLACE INTO verdicts VALUES (?, ?, ?, ?, ?, ?, ?, ?)",

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from slo.plan import Plan
+from slo.reasons import broken_objectives, ended, unmet_gates, what_is_missing, why_failed
 from slo.segments import JOURNEY
 from slo.transitions import OPEN
 from slo.units import format_duration, format_ratio
 from slo.verdict import SegmentPhase, Verdict
 
 _OPENING = {
-    "pass": "Passed: every objective and assertion held, and the run proved it.",
-    "warn": "Passed with a warning.",
-    "fail": "Failed.",
-    "inconclusive": "Inconclusive: the run proved nothing.",
-    "error": "The harness failed; nothing was judged.",
+    "pass": "Passed: every objective and assertion held, and the run proved it",
+    "warn": "Passed with a warning",
+    "fail": "Failed",
+    "inconclusive": "Inconclusive",
+    "error": "The harness failed, nothing was judged",
 }
 _MOST = 12
 _NOTABLE = 1.5
@@ -21,35 +22,41 @@ _FAILED_RATIO = 0.01
 
 
 def about(verdict: Verdict, plan: Plan) -> tuple[str, ...]:
-    """The sentences of a verdict."""
-    found = [_OPENING[verdict.verdict], *_reasons(verdict, plan)]
+    """The sentences of a verdict; the first has the reason that matters."""
+    reasons = _reasons(verdict, plan)
+    opening = _OPENING[verdict.verdict]
+    if reasons and verdict.verdict != "pass":
+        opening, reasons = f"{opening}: {reasons[0]}", reasons[1:]
+    found = [ended(opening), *reasons]
     found += [*_answers(verdict), *_shifts(verdict, plan), *_breakers(verdict), *_recovery(verdict)]
     return tuple(list(dict.fromkeys(found))[:_MOST])  # two faults on one segment shift it once
 
 
 def _reasons(verdict: Verdict, plan: Plan) -> list[str]:
-    found = [
-        f"A stop condition ended the run: {stop.get('condition')}, observed {stop.get('observed')}."
+    """Why the verdict is what it is, the most important first."""
+    stops = [
+        f"a stop condition ended the run: {stop.get('condition')}, observed {stop.get('observed')}."
         for stop in plan.stops
     ]
-    first = ("load", "evidence") if verdict.verdict == "inconclusive" else ()
-    gates = sorted(verdict.gates, key=lambda gate: gate.name not in first)
-    unmet = [f"{gate.name.capitalize()}: {_ended(gate.message)}" for gate in gates if gate.verdict != "pass"]
-    broken = [
-        f"{one.name} failed in {one.phase}: {_ended(one.message)}"
-        for one in verdict.objectives
-        if one.verdict == "fail"
-    ]
-    broken += [
-        f"{one.name} failed: {_ended(one.message)}" for one in verdict.assertions if one.verdict == "fail"
-    ]
+    failed = broken_objectives(verdict, plan)
+    against = [one for one in verdict.assertions if one.verdict == "fail"]
+    unmet = unmet_gates(verdict)
+    broken = [f"{one.name} failed in {one.phase}: {ended(one.message)}" for one in failed]
+    broken += [f"{one.name} failed: {ended(one.message)}" for one in against]
+    missing = [f"{gate.name.capitalize()}: {ended(gate.message)}" for gate in unmet]
     warned = [
-        f"{one.name} is close in {one.phase}: {_ended(one.message)}"
+        f"{one.name} is close in {one.phase}: {ended(one.message)}"
         for one in verdict.objectives
         if one.verdict == "warn"
     ]
-    reasons = broken + unmet if verdict.verdict == "fail" else unmet + broken
-    return found + reasons + warned
+    if verdict.verdict in ("inconclusive", "error"):
+        first = [ended(plan.message)] if plan.message else missing[:1]
+        if verdict.verdict == "inconclusive":
+            first = [what_is_missing(gate, plan) for gate in unmet[:1]]
+        return [*first, *stops, *missing[1:], *broken, *warned]
+    if failed or against:
+        broken[0] = why_failed(failed, against)
+    return [*stops, *broken, *missing, *warned]
 
 
 def _answers(verdict: Verdict) -> list[str]:
@@ -132,7 +139,3 @@ def _recovery(verdict: Verdict) -> list[str]:
     if found.censored:
         return [f"Full answers were not back to normal within {time} of the fault's end."]
     return [f"Full answers were back to normal {time} after the fault's end."]
-
-
-def _ended(message: str) -> str:
-    return message if message.endswith((".", "?", "!")) else f"{message}."

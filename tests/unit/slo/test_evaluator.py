@@ -73,7 +73,7 @@ def test_lost_spans_are_never_a_pass(healthy, judge):
     verdict = judge(healthy)
     assert verdict.verdict == "inconclusive"
     assert gate(verdict, "evidence") == "inconclusive"
-    assert "Evidence" in verdict.sentences[1]
+    assert verdict.sentences[0].startswith("Inconclusive: evidence is missing. ")
 
 
 def test_an_error_of_the_harness_comes_first(healthy, judge):
@@ -101,7 +101,7 @@ def test_failure_comes_before_a_fault_that_did_not_bite(healthy, judge):
     verdict = judge(healthy)
     assert gate(verdict, "bite") == "inconclusive"
     assert verdict.verdict == "fail"
-    assert "answered failed in fault" in verdict.sentences[1]
+    assert verdict.sentences[0].startswith("Failed: answered in fault. Journey good_ratio was ")
 
 
 def test_a_stop_condition_is_a_failure(healthy, judge):
@@ -117,7 +117,7 @@ def test_a_stop_condition_is_a_failure(healthy, judge):
     healthy.attempts = [one for one in healthy.attempts if one["start_s"] < 1_800_000_050.0]
     verdict = judge(healthy)
     assert verdict.verdict == "fail"
-    assert "stop condition" in verdict.sentences[1]
+    assert verdict.sentences[0].startswith("Failed: a stop condition ended the run: error_ratio > 50%")
 
 
 def test_a_person_who_ends_a_run_leaves_it_inconclusive(healthy, judge):
