@@ -57,12 +57,13 @@ def explain(what: Annotated[str, typer.Argument(help="A kind of fault, or an exp
     show_experiment(load_experiment(path), console)
 
 
-@app.command(epilog=example("ragquake validate chaos/experiments"))
+@app.command(epilog=example("ragquake validate chaos/experiments", "ragquake validate staging.yaml"))
 def validate(
-    paths: Annotated[list[Path], typer.Argument(help="Experiment files, or folders of them.")],
+    paths: Annotated[list[Path], typer.Argument(help="Experiment or target files, or folders of them.")],
 ) -> None:
-    """Check experiment files without starting anything."""
+    """Check experiment and target files without starting anything."""
     from chaos.experiment import find_experiment, load_experiment
+    from chaos.stack.target import is_target, load_target
     from slo.documents import DocumentError
 
     files = [file for path in paths for file in (sorted(path.glob("*.yaml")) if path.is_dir() else [path])]
@@ -71,7 +72,10 @@ def validate(
     problems: list[str] = []
     for file in files:
         try:
-            load_experiment(find_experiment(str(file)))
+            if is_target(file):
+                load_target(file, owned=True)
+            else:
+                load_experiment(find_experiment(str(file)))
             console.print(f"[green]✓[/] {escape(str(file))}", highlight=False)
         except DocumentError as error:
             problems += error.problems
@@ -91,12 +95,24 @@ def history(runs: Runs = Path("runs"), as_json: Json = False) -> None:
         console.print(f"no runs are recorded in {runs}; start one with: ragquake run steady")
 
 
-@app.command(epilog=example("ragquake doctor"))
-def doctor(as_json: Json = False) -> None:
+@app.command(epilog=example("ragquake doctor", "ragquake doctor --stack staging.yaml"))
+def doctor(
+    stack: Annotated[
+        Path | None, typer.Option(help="Also look at the target of this file: is it fit for a run, now?")
+    ] = None,
+    owned: Annotated[
+        bool, typer.Option("--i-own-this-target", help="As for ragquake run, for the target of --stack.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """Show what this machine offers and what follows from it."""
     from chaos import doctor as doctors
 
     findings = doctors.examine()
+    if stack is not None:
+        from chaos.target_examinations import examine_target
+
+        findings += examine_target(stack, owned=owned)
     if as_json:
         say(json.dumps([doctors.as_record(finding) for finding in findings], indent=1))
     else:
