@@ -1,12 +1,15 @@
 """The verdict in a terminal, for whoever was woken up by it.
 
-The word and the reason come first, then only the tables that are needed to act, then what to do next; the
-last line repeats the verdict, because that is what a scrolled terminal shows. It fits 100 columns. Colour
-comes and goes with the console; nothing is said by colour alone. Text from a bundle is never markup.
+The word and the one reason that matters come first, then only the tables that are needed to act, then
+commands to go on with; the last line repeats the verdict, because that is what a scrolled terminal shows. It
+fits 100 columns. Colour comes and goes with the console; nothing is said by colour alone. Text from a bundle
+is never markup.
 """
 
 from __future__ import annotations
 
+import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -52,15 +55,24 @@ def render(verdict: Verdict, console: Console, bundle: Path | None = None) -> No
             for part in content:
                 say(part, 2)
     say()
-    where = bundle if bundle else Path("runs/latest")
-    for label, what in (
-        ("report", str(where / "report.html")),
-        ("judge again", f"ragquake evaluate {where}"),
-        *([("look at", trace)] if (trace := _first_exemplar(shown)) else []),
-    ):
-        say(Text.assemble((f"{label:<12}", "dim"), wording.clean(what)))
+    for label, what in _next_steps(shown, bundle or Path("runs/latest")):
+        say(Text.assemble((f"{label:<14}", "dim"), wording.clean(what)))
     say()
     say(_line(shown, short=True))
+
+
+def _next_steps(verdict: Verdict, bundle: Path) -> list[tuple[str, str]]:
+    """Commands to go on with, quoted for a shell, and the first trace to look at."""
+    opener = "open" if sys.platform == "darwin" else "xdg-open"
+    steps = [
+        ("report", f"{opener} {shlex.quote(str(bundle / 'report.html'))}"),
+        ("judge again", f"ragquake evaluate {shlex.quote(str(bundle))}"),
+    ]
+    if verdict.verdict == "error":
+        steps += [("logs", str(bundle / "logs")), ("this machine", "ragquake doctor")]
+    elif trace := _first_exemplar(verdict):
+        steps.append(("look at", trace))
+    return steps
 
 
 def _line(verdict: Verdict, short: bool = False) -> Text:
@@ -70,7 +82,15 @@ def _line(verdict: Verdict, short: bool = False) -> Text:
     badge = (f" {judgement.mark} {judgement.word.upper()} ", f"bold reverse {style}")
     if short:
         return Text.assemble(badge, f"  {name}", (f"  exit {verdict.exit_code}", "dim"))
-    return Text.assemble(badge, "  ", (wording.headline(verdict), "bold"))
+    return Text.assemble(badge, "  ", (f"{name}: ", "dim"), (_reason(verdict), "bold"))
+
+
+def _reason(verdict: Verdict) -> str:
+    """The headline without the word that the badge has."""
+    headline = wording.headline(verdict)
+    for word in ("Passed: ", "Failed: ", "Inconclusive: ", "Passed with a warning: "):
+        headline = headline.removeprefix(word)
+    return headline
 
 
 def _mark(verdict: Verdicts) -> Text:
