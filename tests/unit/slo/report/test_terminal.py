@@ -67,12 +67,22 @@ def test_a_missed_objective_is_explained(verdict: Verdict) -> None:
     assert "62 attempts failed or timed out" in text
 
 
-def test_it_says_what_to_do_next(verdict: Verdict) -> None:
-    """Where the report lies, how to judge the bundle again, and which trace to open."""
-    text = "\n".join(shown(verdict, bundle=Path("runs/x")))
-    assert "runs/x/report.html" in text
-    assert "ragquake evaluate runs/x" in text
-    assert verdict.objectives[2].exemplars[0] in text
+def test_it_ends_with_commands_to_go_on_with(verdict: Verdict) -> None:
+    """To open the report, to judge the bundle again, and which trace to look at; fit to be copied."""
+    lines = [" ".join(line.split()) for line in shown(verdict, bundle=Path("my runs/x"))]
+    assert any(line.endswith("open 'my runs/x/report.html'") for line in lines)
+    assert "judge again ragquake evaluate 'my runs/x'" in lines
+    assert f"look at trace {verdict.objectives[2].exemplars[0]}" in lines
+    failed = verdict.model_copy(update={"verdict": "error"})
+    assert "runs/x/logs" in "\n".join(shown(failed, bundle=Path("runs/x")))
+
+
+def test_the_reason_stands_beside_the_verdict(verdict: Verdict) -> None:
+    """The word that the badge has is not said again."""
+    told = ("Failed: answered in fault. Journey good_ratio was 62 %.", "In fault, 3 % of users got no answer.")
+    lines = shown(verdict.model_copy(update={"sentences": told}))
+    assert lines[0].strip() == "✗ FAIL   spike: answered in fault. Journey good_ratio was 62 %."
+    assert "In fault, 3 % of users got no answer." in lines[1]
 
 
 def test_each_fault_is_shown_with_what_it_did(verdict: Verdict) -> None:
