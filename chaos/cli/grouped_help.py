@@ -16,7 +16,7 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
     "Run": ("run", "suite", "breaking-point", "gameday"),
     "Judge": ("evaluate", "report", "compare"),
     "Write experiments": ("init", "validate", "schema"),
-    "By hand": ("up", "down", "proxy", "rollback", "calibrate"),
+    "By hand": ("up", "down", "stop", "rollback", "proxy", "calibrate"),
 }
 """A command that stands in none of them is shown last, under `More`."""
 

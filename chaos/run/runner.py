@@ -169,9 +169,12 @@ def _judged(bundle: Path, options: RunOptions, progress: Progress) -> Verdict:
         return judge(bundle, options.runs)
     except Interrupted as reason:
         raise Interrupted(
-            f"stopped by a person ({reason}); everything is rolled back; not judged, which "
-            f"ragquake evaluate {bundle} does"
+            f"{reason}; everything is rolled back, the verdict is not made: ragquake evaluate {bundle}"
         ) from None
+
+
+def _stopped_by(reason: object) -> Ending:
+    return Ending("interrupted", f"stopped by a person ({reason})")
 
 
 class _Run:
@@ -205,7 +208,7 @@ class _Run:
             with ExitStack() as stack:
                 ending = self._with_evidence(stack, warden)
         except Interrupted as reason:
-            ending = Ending("interrupted", f"stopped by a person ({reason})")
+            ending = _stopped_by(reason)
         except (RagquakeError, FaultProxyError) as error:
             ending = Ending("error", str(error))
         except Exception as error:
@@ -223,7 +226,8 @@ class _Run:
         if not report.clean:
             return Ending("error", f"{ending.message or ending.status}; then {report.sentence()}")
         if ending.status != "interrupted" and has_acted(self._bundle):
-            return Ending("error", STOOD_STILL)
+            lever = pulled()
+            return _stopped_by(lever.sentence()) if lever else Ending("error", STOOD_STILL)
         return ending
 
     def _with_evidence(self, context: ExitStack, warden: Warden) -> Ending:

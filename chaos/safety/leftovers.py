@@ -12,8 +12,6 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
-import psutil
-
 from chaos.clock import Clock
 from chaos.errors import RunRefused
 from chaos.run.journal import FILE_NAME as JOURNAL_NAME
@@ -21,7 +19,7 @@ from chaos.run.journal import outstanding_undos, read
 from chaos.safety.rollback import RollbackReport, rollback
 from chaos.stack.description import FILE_NAME, StackDescription, read_description
 from chaos.stack.errors import StackError
-from chaos.stack.process import MARK
+from chaos.stack.process import marks
 
 WARDEN_WAIT_S = 20.0
 """A rollback takes about 5 s at most; the machine may be busy."""
@@ -32,10 +30,10 @@ _LAST_LINE_BYTES = 8192
 def clear_leftovers(runs: Path, say: Callable[[str], None], clock: Clock) -> list[RollbackReport]:
     """Roll back what ended runs in this folder left. Raises RunRefused when a fault may still be in."""
     reports = []
-    marks = _marks()
+    alive = marks()
     for bundle in _bundles(runs):
         description = _description(bundle)
-        if not _has_leftovers(bundle, description, marks) or _lives(description, "runner"):
+        if not _has_leftovers(bundle, description, alive) or _lives(description, "runner"):
             continue
         until_s = clock.monotonic_s() + WARDEN_WAIT_S
         while _lives(description, "warden") and clock.monotonic_s() < until_s:
@@ -61,8 +59,8 @@ def _bundles(runs: Path) -> Iterable[Path]:
     return [one for one in folders if (one / FILE_NAME).is_file() or (one / JOURNAL_NAME).is_file()]
 
 
-def _has_leftovers(bundle: Path, description: StackDescription | None, marks: set[str]) -> bool:
-    if str((bundle / FILE_NAME).resolve()) in marks or str((bundle / FILE_NAME).absolute()) in marks:
+def _has_leftovers(bundle: Path, description: StackDescription | None, alive: set[str]) -> bool:
+    if {str((bundle / FILE_NAME).resolve()), str((bundle / FILE_NAME).absolute())} & alive:
         return True
     if description is not None and set(description.living()) - {"runner"}:
         return True
@@ -88,13 +86,3 @@ def _description(bundle: Path) -> StackDescription | None:
 
 def _lives(description: StackDescription | None, part: str) -> bool:
     return description is not None and part in description.living()
-
-
-def _marks() -> set[str]:
-    """The stack.json of every process of this user that belongs to one: one look for all bundles."""
-    found = set()
-    for process in psutil.process_iter():
-        with suppress(psutil.Error, OSError):
-            if process.status() != psutil.STATUS_ZOMBIE and (mark := process.environ().get(MARK)):
-                found.add(mark)
-    return found

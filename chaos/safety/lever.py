@@ -62,10 +62,9 @@ def pull(reason: str) -> Lever:
     told = " ".join(reason.split())[:MOST_REASON]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("x", encoding="utf-8") as file:
-            json.dump({"reason": told, "at_s": round(time.time(), 3)}, file)
-    except FileExistsError:
-        pass
+        if not os.path.lexists(path):
+            with path.open("x", encoding="utf-8") as file:
+                json.dump({"reason": told, "at_s": round(time.time(), 3)}, file)
     except OSError as error:
         raise EnvironmentFailure(
             f"the safety lever {path} cannot be pulled: {error.strerror}; {VARIABLE} names another file"
@@ -109,9 +108,13 @@ def heeding_the_lever(stop: Callable[[str], None] = interrupt) -> Iterator[None]
 
 
 def _reason(path: Path) -> str:
+    """Nobody is waited for: a pipe stands in its place, too."""
     try:
-        with path.open(encoding="utf-8", errors="replace") as file:
-            text = file.read(10 * MOST_REASON)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            text = os.read(descriptor, 10 * MOST_REASON).decode("utf-8", "replace")
+        finally:
+            os.close(descriptor)
     except OSError:
         return "nobody said why"
     try:

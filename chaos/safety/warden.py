@@ -5,7 +5,8 @@ write end only the runner has: the kernel closes it however the runner ends, wit
 without polling. As a second opinion it looks at the runner's pid and creation time. A runner that ended
 well writes "done" first; without that word, the warden undoes the faults and stops the stack. So it does when
 the runner has been suspended (Ctrl-Z, SIGSTOP) for as long as a lease lasts: a run that stands still watches
-over nothing, and a paused or killed part has no lease of its own.
+over nothing, and a paused or killed part has no lease of its own. And when the safety lever is pulled and the
+runner does not heed it in time.
 
 The runner waits until its warden says that it is at its post, so no fault ever goes in unguarded. The
 warden ignores Ctrl-C and hang-ups, because a terminal sends those to everybody at once. When runner and
@@ -28,6 +29,7 @@ from typing import IO, cast
 from chaos.errors import EnvironmentFailure
 from chaos.run.journal import FILE_NAME as JOURNAL_NAME
 from chaos.run.journal import read
+from chaos.safety.lever import pulled
 from chaos.safety.rollback import RollbackReport, rollback
 from chaos.stack.errors import StackError
 from chaos.stack.process import ProcessIdentity, spawned
@@ -39,6 +41,8 @@ START_TIMEOUT_S = 30.0
 LOOK_EVERY_S = 0.5
 SUSPENDED_FOR_S = 10.0
 """As long as a lease on the fault proxy: what it holds is gone by then, and so should the rest be."""
+HEED_THE_LEVER_WITHIN_S = 8.0
+"""A run rolls back in 2 s, a slow one in 5; no fault stays in for 10 s."""
 DONE_WAIT_S = 5.0
 """After "done" the warden has nothing left to do but to exit; longer than that, it is stuck."""
 
@@ -130,9 +134,12 @@ def watch(
     look_every_s: float = LOOK_EVERY_S,
     suspended_for_s: float = SUSPENDED_FOR_S,
 ) -> bool:
-    """Wait until the runner says "done" (true), is gone without a word or stands still for long (false)."""
+    """Wait until the runner says "done" (true), or leaves the cleaning up to its warden (false).
+
+    That is when it is gone without a word, stands still for long, or does not heed the safety lever.
+    """
     heard = b""
-    suspended_s = 0.0
+    suspended_s = unheeded_s = 0.0
     while True:
         if select.select([pipe], [], [], look_every_s)[0]:
             read = os.read(pipe, 64)
@@ -145,7 +152,8 @@ def watch(
             return False
         else:
             suspended_s = suspended_s + look_every_s if runner.suspended else 0.0
-            if suspended_s > suspended_for_s:
+            unheeded_s = unheeded_s + look_every_s if pulled() else 0.0
+            if suspended_s > suspended_for_s or unheeded_s > HEED_THE_LEVER_WITHIN_S:
                 return False
 
 

@@ -103,6 +103,18 @@ def marked(*marks: str) -> list[psutil.Process]:
     return [process for process in found if _runs(process)]
 
 
+def marks() -> set[str]:
+    """The marks of all running processes of this user that carry one."""
+    found = set()
+    for process in psutil.process_iter():
+        try:
+            if _runs(process) and (mark := process.environ().get(MARK)):
+                found.add(mark)
+        except (psutil.Error, OSError):
+            continue
+    return found
+
+
 def stop_processes(processes: Iterable[psutil.Process], grace_s: float) -> None:
     """SIGTERM to the processes and their descendants, all at once; SIGKILL to those left after the grace.
 
