@@ -190,9 +190,17 @@ class WholeRun:
 
 
 def launch(
-    folder: Path, stand_ins: Path, text: str, environment: Mapping[str, str], borrowed: str | None = None
+    folder: Path,
+    stand_ins: Path,
+    text: str,
+    environment: Mapping[str, str],
+    borrowed: str | None = None,
+    words: Sequence[str | Path] = (),
 ) -> WholeRun:
-    """Start a run of an experiment; in a folder in which another one was before, the next one after that."""
+    """Start a run of an experiment; in a folder in which another one was before, the next one after that.
+
+    `words` are another command than to run it once.
+    """
     (folder / "everything.yaml").write_text(text)
     state, runs = folder / "state", folder / "runs"
     for made in (state, runs):
@@ -204,7 +212,7 @@ def launch(
     own = {"PYTHONPATH": path, "RAGQUAKE_SAFETY_LEVER": str(folder / "lever")}
     with (runs / "said").open("wb") as said:
         process = subprocess.Popen(
-            [RAGQUAKE, "run", folder / "everything.yaml", "--runs", runs, "--state", state],
+            [RAGQUAKE, *(words or ("run", folder / "everything.yaml")), "--runs", runs, "--state", state],
             cwd=ROOT,
             env={**os.environ, **own, **environment},
             stdin=subprocess.DEVNULL,
@@ -217,10 +225,15 @@ def launch(
 
 @contextmanager
 def whole_run(
-    folder: Path, stand_ins: Path, text: str, environment: Mapping[str, str], borrowed: str | None = None
+    folder: Path,
+    stand_ins: Path,
+    text: str,
+    environment: Mapping[str, str],
+    borrowed: str | None = None,
+    words: Sequence[str | Path] = (),
 ) -> Iterator[WholeRun]:
     """A run of an experiment, which is gone at the end of the block whatever became of it."""
-    one = launch(folder, stand_ins, text, environment, borrowed)
+    one = launch(folder, stand_ins, text, environment, borrowed, words)
     try:
         yield one
     finally:
