@@ -108,7 +108,8 @@ def _controls(
     for index, control in enumerate(experiment.negative_controls):
         is_list = isinstance(document.data.get("negative_control"), list)
         at: Location = ("negative_control", index) if is_list else ("negative_control",)
-        if experiment.service | control.service == experiment.service:
+        by_hand = all(document.mark_of(("service", name)).line is None for name in control.service)
+        if experiment.service | control.service == experiment.service and not by_hand:
             message = f"switches nothing off: the experiment itself has {dict(control.service)}"
             yield document.problem((*at, "service"), message)
         for name in control.because if judged_by else ():
