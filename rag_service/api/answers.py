@@ -55,8 +55,11 @@ class Patience:
     max_s: float
     body_s: float = 10.0
 
-    def deadline(self, header: str | None) -> Deadline:
-        patience_s = parse_deadline_s(header, default_s=self.default_s or self.max_s, max_s=self.max_s)
+    def of(self, header: str | None) -> float:
+        """How long this caller waits, in seconds, whether the service keeps to it or not."""
+        return parse_deadline_s(header, default_s=self.default_s or self.max_s, max_s=self.max_s)
+
+    def deadline(self, patience_s: float) -> Deadline:
         return Deadline.after(patience_s) if self.default_s is not None else Deadline.never()
 
 
@@ -97,7 +100,9 @@ class Answers:
         response: Response | None = None
         try:
             visit = _Visit(self._drain, self._drain.enter(), None, span)
-            deadline = self._patience.deadline(request.headers.get(DEADLINE_HEADER))
+            patience_s = self._patience.of(request.headers.get(DEADLINE_HEADER))
+            span.set_attribute(names.DEADLINE, patience_s)
+            deadline = self._patience.deadline(patience_s)
             reading = read_json_body(request, timeout_s=self._patience.body_s)
             exchange = face.parse(await unless_interrupted(reading, visit.interruption))
             set_deadline(deadline)

@@ -83,7 +83,10 @@ class TokenStream:
             raise
 
     async def aclose(self) -> None:
-        """Hang up, settle the breaker's permit, free the place, end the span. Safe to call twice."""
+        """Settle the breaker's permit, free the place, hang up, end the span. Safe to call twice.
+
+        The span ends last, so that its end says when the model server could have the slot back.
+        """
         if self._closed:
             return
         self._closed = True
@@ -98,8 +101,10 @@ class TokenStream:
             fail(self._span, self._error)
         self._attempt.free_place()
         _describe_ending(self._span, self._guard)
-        self._span.end()
-        await self._response.aclose()
+        try:
+            await self._response.aclose()
+        finally:
+            self._span.end()
 
 
 def _describe_ending(span: Span, guard: TokenGuard) -> None:
@@ -174,11 +179,13 @@ class Generator:
             await tokens.prime(Limit(left_s, limit.by_deadline))
         except BaseException as error:
             fail(span, error)
-            span.end()
-            if tokens is not None:
-                tokens.close()
-            if response is not None:
-                await response.aclose()
+            try:
+                if tokens is not None:
+                    tokens.close()
+                if response is not None:
+                    await response.aclose()
+            finally:
+                span.end()
             raise
         span.set_attribute(names.CHAT_FIRST_CHUNK, self._clock() - started)
         if attempt.limit is not None:

@@ -15,6 +15,7 @@ CHAT_SPAN: Final = "POST /v1/chat/completions"
 REQUEST_SPANS: Final = frozenset({REQUEST_SPAN, CHAT_SPAN})
 
 # request
+DEADLINE: Final = "rag.deadline"
 OUTCOME: Final = "rag.outcome"
 DEGRADED_REASON: Final = "rag.degraded.reason"
 DEGRADED_SEGMENTS: Final = "rag.degraded.segments"

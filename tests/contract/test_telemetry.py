@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections import Counter
 
 import httpx
@@ -44,6 +45,7 @@ CONTRACT = {
         "server.port",
         "client.address",
         "network.protocol.version",
+        "rag.deadline",
         "rag.outcome",
         "rag.degradation.rung",
         "rag.degraded.reason",
@@ -108,8 +110,18 @@ class _Model:
         return np.zeros((len(texts), 384), dtype=np.float32)
 
 
+class _Body(httpx.ByteStream):
+    def __init__(self, body, service):
+        super().__init__(body)
+        self._service = service
+
+    async def aclose(self):
+        self._service.hung_up_ns.append(time.time_ns())
+
+
 class _Service:
     def __init__(self, **settings):
+        self.hung_up_ns = []
         self.vector_db_down = False
         self.spans = InMemorySpanExporter()
         self.logs = InMemoryLogRecordExporter()
@@ -136,15 +148,15 @@ class _Service:
         usage = {"prompt_tokens": 9, "completion_tokens": 1}
         chunks = [{"choices": [delta]}, {"choices": [stop]}, {"choices": [], "usage": usage}]
         body = "".join(f"data: {json.dumps(part)}\n\n" for part in chunks) + "data: [DONE]\n\n"
-        stream = httpx.ByteStream(body.encode())
+        stream = _Body(body.encode(), self)
         return httpx.Response(200, headers={"content-type": "text/event-stream"}, stream=stream)
 
-    def ask(self, times=1, **fields):
+    def ask(self, times=1, headers=HEADERS, **fields):
         async def all_of_them():
             transport = httpx.ASGITransport(self.app)
             async with httpx.AsyncClient(transport=transport, base_url="http://service") as client:
                 body = {"question": "rename a file", **fields}
-                return [await client.post("/v1/answers", json=body, headers=HEADERS) for _ in range(times)]
+                return [await client.post("/v1/answers", json=body, headers=headers) for _ in range(times)]
 
         responses = asyncio.run(all_of_them())
         self.app.state.telemetry.flush()
@@ -206,6 +218,26 @@ def test_the_values_that_evaluators_compute_with():
     assert spans["chat tiny"]["gen_ai.response.finish_reasons"] == ("stop",)
     assert spans["chat tiny"]["gen_ai.usage.output_tokens"] == 1
     assert spans["embeddings all-MiniLM-L6-v2"]["rag.embed.queue_wait"] >= 0.0
+
+
+@pytest.mark.parametrize(("header", "deadline_s"), [("1500", 1.5), (None, 10.0)])
+@pytest.mark.parametrize("resilience", ["on", "off"])
+def test_the_request_says_until_when_its_caller_waits(header, deadline_s, resilience):
+    """What the caller named, or else the default, in seconds; also where nobody keeps to it."""
+    service = _Service(resilience=resilience)
+    service.ask(headers=HEADERS | ({"X-Request-Deadline-Ms": header} if header else {}))
+    request = next(span for span in service.finished() if span.kind is SpanKind.SERVER)
+    unkept = header is None and resilience == "off"
+    assert request.attributes["rag.deadline"] == (60.0 if unkept else deadline_s)
+
+
+def test_a_generation_lasts_until_the_model_can_have_its_slot_back():
+    """The span of the model's call ends after its connection was given up, not before."""
+    service = _Service()
+    service.ask(stream=True)
+    (generation,) = [span for span in service.finished() if span.name == "chat tiny"]
+    assert len(service.hung_up_ns) == 1
+    assert generation.end_time >= service.hung_up_ns[0]
 
 
 def test_request_spans_are_numbered_without_gaps_and_processes_are_told_apart():
