@@ -181,7 +181,7 @@ class Conductor:
         )
         self._say(f"{planned.name}: {counted.verdict}: {counted.sentence}")
         if result.status == "interrupted":
-            self._interrupted = result.message
+            self._interrupted = result.message or "stopped by a person"
 
     def _note(self, index: int, **changes: Any) -> None:
         self.record = self.record.with_run(index, **changes)
