@@ -45,7 +45,7 @@ def read_answers(opened: Store, table: SegmentTable, t0_s: float, attempts: Atte
     """Every request that gave an answer, or claimed to, in order of its start."""
     if not {"request", "retrieve", "generate", "context"} <= set(table.segments):
         return ()
-    parameters: list[str] = []
+    parameters: list[str | float] = []
 
     def rows(name: str, columns: str) -> str:
         which = table.segments[name].where()

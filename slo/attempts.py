@@ -37,6 +37,8 @@ class Attempt:
     outcome: str
     dropped: bool
     stream: bool
+    terminal_events: int | None
+    """How many events that end a stream arrived; None where nothing was streamed."""
     citations: tuple[str, ...] | None
     relevant: tuple[str, ...]
 
@@ -91,6 +93,7 @@ def _attempt(line: dict[str, Any], t0_s: float) -> Attempt:
         outcome="dropped" if dropped else str(line.get("outcome") or "error"),
         dropped=dropped,
         stream=bool(line.get("stream")),
+        terminal_events=line.get("terminal_events"),
         citations=None if citations is None else tuple(_citation(item) for item in citations),
         relevant=tuple(str(item) for item in line.get("relevant") or ()),
     )

@@ -19,6 +19,7 @@ from slo.attempts import Attempts, read_attempts
 from slo.bundle import Bundle, read_json, read_json_lines, read_yaml
 from slo.plan import Plan, PlannedPhase, read_plan
 from slo.segments import JOURNEY, SegmentTable
+from slo.traces import Traces
 from slo.transitions import Transition, read_transitions
 
 Floats = npt.NDArray[np.float64]
@@ -32,6 +33,7 @@ class SegmentSpans:
     duration_s: Floats
     failed: npt.NDArray[np.bool_]
     trace_ids: npt.NDArray[np.object_]
+    span_ids: npt.NDArray[np.object_]
     error_types: npt.NDArray[np.object_]
 
     def between(self, start_s: float, end_s: float) -> SegmentSpans:
@@ -43,6 +45,7 @@ class SegmentSpans:
             self.duration_s[part],
             self.failed[part],
             self.trace_ids[part],
+            self.span_ids[part],
             self.error_types[part],
         )
 
@@ -78,6 +81,7 @@ class Evidence:
     experiment: Mapping[str, Any]
     stack: Mapping[str, Any]
     table: SegmentTable
+    traces: Traces
 
     def spans(self, segment: str, phase: PlannedPhase) -> SegmentSpans:
         """The spans of a segment that started in a phase; for `journey` the attempts stand as spans."""
@@ -96,7 +100,7 @@ def read_evidence(path: Bundle, table: SegmentTable) -> Evidence:
         " ORDER BY at_s",
         [t0_s],
     ).fetchall()
-    found = Evidence(
+    return Evidence(
         plan=plan,
         attempts=attempts,
         segments={JOURNEY: _journeys(attempts), **segments},
@@ -107,15 +111,14 @@ def read_evidence(path: Bundle, table: SegmentTable) -> Evidence:
         experiment=read_yaml(path.experiment),
         stack=read_json(path.stack),
         table=table,
+        traces=Traces(opened, table, plan, attempts, t0_s),
     )
-    opened.sql.close()
-    return found
 
 
 def _spans(opened: store.Store, table: SegmentTable, name: str, t0_s: float) -> SegmentSpans:
     which, failure = table.segments[name].where(), table.segments[name].failure()
     columns = opened.sql.execute(
-        f"SELECT epoch_ns(Timestamp) AS at_ns, Duration, {failure.sql} AS failed, TraceId,"
+        f"SELECT epoch_ns(Timestamp) AS at_ns, Duration, {failure.sql} AS failed, TraceId, SpanId,"
         f" coalesce(SpanAttributes['error.type'], '') AS error_type"
         f" FROM spans WHERE {which.sql} ORDER BY at_ns, TraceId, SpanId",
         [*failure.parameters, *which.parameters],
@@ -125,6 +128,7 @@ def _spans(opened: store.Store, table: SegmentTable, name: str, t0_s: float) -> 
         duration_s=_filled(columns["Duration"]) / 1e9,
         failed=_filled(columns["failed"]).astype(np.bool_),
         trace_ids=np.asarray(columns["TraceId"], dtype=object),
+        span_ids=np.asarray(columns["SpanId"], dtype=object),
         error_types=np.asarray(columns["error_type"], dtype=object),
     )
 
@@ -136,6 +140,7 @@ def _journeys(attempts: Attempts) -> SegmentSpans:
         duration_s=np.array([np.inf if one.latency_s is None else one.latency_s for one in found], float),
         failed=np.array([not one.answered for one in found], dtype=np.bool_),
         trace_ids=np.array([one.trace_id for one in found], dtype=object),
+        span_ids=np.array([one.span_id for one in found], dtype=object),
         error_types=np.array([one.outcome for one in found], dtype=object),
     )
 

@@ -109,8 +109,32 @@ class Objective(Part):
     exemplars: tuple[str, ...] = ()
 
 
+class TraceSpan(Part):
+    """One span of a trace that is shown: `at_s` counts from the trace's beginning."""
+
+    depth: int
+    name: str
+    at_s: float
+    duration_s: float | None = None
+    outcome: str = ""
+    failed: bool = False
+    attributes: dict[str, str] = Field(default_factory=dict)
+    broke: bool = False
+    orphan: bool = False
+
+
+class Trace(Part):
+    """A trace as a tree, parents before their children; `hidden` spans are left out."""
+
+    id: str
+    at_s: float
+    phase: str | None = None
+    spans: tuple[TraceSpan, ...] = ()
+    hidden: int = 0
+
+
 class Assertion(Part):
-    """One rule over the traces, with the traces that break it."""
+    """One rule over the traces, with the traces that break it; `trace` is the first of them."""
 
     name: str
     parameters: dict[str, Any] = Field(default_factory=dict)
@@ -118,6 +142,7 @@ class Assertion(Part):
     message: str
     facts: dict[str, Any] = Field(default_factory=dict)
     exemplars: tuple[str, ...] = ()
+    trace: Trace | None = None
 
 
 class SegmentPhase(Part):

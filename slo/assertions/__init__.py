@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
-from pydantic import create_model
+from pydantic import BaseModel, ValidationError, create_model
 
 from slo.assertions.assertion import Assertion, register, registered
-from slo.documents import did_you_mean
+from slo.documents import Location, did_you_mean, explain
 
-__all__ = ["Assertion", "all_assertions", "parse", "register"]
+__all__ = ["Assertion", "all_assertions", "parse", "problems_of", "register"]
 
 
 def all_assertions() -> dict[str, type[Assertion]]:
@@ -28,6 +28,33 @@ def parse(raw: Mapping[str, Any]) -> Assertion:
     Raises ValueError: with a suggestion for an unknown name, and as pydantic's ValidationError, whose
     locations start with the assertion's name, for wrong parameters.
     """
+    name, parameters = _only_entry(raw)
+    holder = _holder(name)
+    found: Assertion = getattr(holder.model_validate({name: {} if parameters is None else parameters}), name)
+    return found
+
+
+def problems_of(raw: Mapping[str, Any], phases: Collection[str]) -> list[tuple[Location, str]]:
+    """What is wrong with an assertion as an experiment writes it, and where below the assertion."""
+    try:
+        parsed = parse(raw)
+    except ValidationError as error:
+        model = _holder(next(iter(raw)))
+        return [(tuple(detail["loc"]), explain(dict(detail), model)) for detail in error.errors()]
+    except ValueError as error:
+        return [((), str(error))]
+    (name,) = raw
+    return [
+        (
+            (name, key),
+            f"no phase is called {phase!r}{did_you_mean(phase, phases)}; allowed are {', '.join(phases)}",
+        )
+        for key, phase in parsed.phases
+        if phase not in phases
+    ]
+
+
+def _only_entry(raw: Mapping[str, Any]) -> tuple[str, Any]:
     known = all_assertions()
     if len(raw) != 1:
         keys = ", ".join(map(str, raw)) or "none"
@@ -38,6 +65,11 @@ def parse(raw: Mapping[str, Any]) -> Assertion:
     if name not in known:
         hint = did_you_mean(str(name), known)
         raise ValueError(f"no assertion is called {name!r}{hint}; allowed are {', '.join(known)}")
-    holder = create_model(name, **{name: (known[name], ...)})  # type: ignore[call-overload]
-    found: Assertion = getattr(holder.model_validate({name: {} if parameters is None else parameters}), name)
-    return found
+    return name, parameters
+
+
+def _holder(name: str) -> type[BaseModel]:
+    """A model of that one key, so that locations start with it."""
+    kind = all_assertions()[name]
+    holder: type[BaseModel] = create_model(name, **{name: (kind, ...)})  # type: ignore[call-overload]
+    return holder

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from pydantic import Field
+
 from slo import verdict
 from slo.assertions.assertion import Assertion, register
+from slo.assertions.guarded import turned_away
 from slo.evidence import Evidence
+from slo.segments.selection import BreakerName
 from slo.transitions import CLOSED, OPEN, stretches
 from slo.units import Duration, format_duration
 
@@ -16,9 +20,14 @@ class BreakerCloses(Assertion):
     """`breaker` is closed for good no later than `within` after the end of the phase `after`."""
 
     name: ClassVar[str] = "breaker_closes"
-    breaker: str
-    within: Duration
-    after: str
+    breaker: BreakerName = Field(description="the breaker's name: `vector_db` or `llm`")
+    within: Duration = Field(gt=0.0, description="from the phase's end to the breaker's last log record")
+    after: str = Field(description="the phase from whose end it counts")
+
+    @property
+    def phases(self) -> tuple[tuple[str, str], ...]:
+        """The one from whose end it counts."""
+        return (("after", self.after),)
 
     def check(self, evidence: Evidence) -> verdict.Assertion:
         """A breaker that closed and opened again has not closed."""
@@ -32,14 +41,20 @@ class BreakerCloses(Assertion):
         if last.state != CLOSED:
             if not phase.complete:
                 return self.result("inconclusive", f"the run ended before {self.after} did")
-            return self.result(
-                "fail",
+            return self.broken(
+                evidence,
                 f"the breaker {self.breaker} was still {last.state} at the end",
                 {"state": last.state, "since_s": last.start_s},
+                turned_away(evidence, self.breaker, phase.end_s + self.within),
             )
         took_s = max(0.0, last.start_s - phase.end_s)
         facts = {"closed_s": last.start_s, "took_s": took_s}
         text = f"the breaker {self.breaker} closed {format_duration(took_s)} after the phase {self.after}"
         if took_s <= self.within:
             return self.result("pass", text, facts)
-        return self.result("fail", f"{text}; allowed is {format_duration(self.within)}", facts)
+        return self.broken(
+            evidence,
+            f"{text}; allowed is {format_duration(self.within)}",
+            facts,
+            turned_away(evidence, self.breaker, phase.end_s + self.within),
+        )

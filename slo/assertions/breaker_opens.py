@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar
+
+from pydantic import Field
 
 from slo import verdict
 from slo.assertions.assertion import Assertion, register
 from slo.evidence import Evidence
+from slo.segments.selection import BreakerName
 from slo.transitions import OPEN, stretches
 from slo.units import Duration, format_duration
 
@@ -16,8 +20,8 @@ class BreakerOpens(Assertion):
     """`breaker` opens no later than `within` after the first fault on its dependency is in."""
 
     name: ClassVar[str] = "breaker_opens"
-    breaker: str
-    within: Duration
+    breaker: BreakerName = Field(description="the breaker's name: `vector_db` or `llm`")
+    within: Duration = Field(gt=0.0, description="from the injection to the breaker's log record")
 
     def check(self, evidence: Evidence) -> verdict.Assertion:
         """Measured from the journal's injection to the breaker's own log record."""
@@ -27,7 +31,12 @@ class BreakerOpens(Assertion):
         found = stretches(evidence.transitions.get(self.breaker, ()))
         opened = [one for one in found if one.state == OPEN and one.end_s > injected_s]
         if not opened:
-            return self.result("fail", f"the breaker {self.breaker} never opened", {"injected_s": injected_s})
+            return self.broken(
+                evidence,
+                f"the breaker {self.breaker} never opened",
+                {"injected_s": injected_s},
+                *self._not_kept_away(evidence, injected_s),
+            )
         took_s = opened[0].start_s - injected_s
         facts = {"injected_s": injected_s, "opened_s": opened[0].start_s, "took_s": took_s}
         if took_s <= 0:
@@ -37,7 +46,24 @@ class BreakerOpens(Assertion):
         text = f"the breaker {self.breaker} opened {format_duration(took_s)} after the fault"
         if took_s <= self.within:
             return self.result("pass", text, facts)
-        return self.result("fail", f"{text}; allowed is {format_duration(self.within)}", facts)
+        return self.broken(
+            evidence,
+            f"{text}; allowed is {format_duration(self.within)}",
+            facts,
+            *self._not_kept_away(evidence, injected_s, opened[0].start_s),
+        )
+
+    def _not_kept_away(
+        self, evidence: Evidence, injected_s: float, until_s: float = math.inf
+    ) -> tuple[list[str], set[str]]:
+        """Calls that failed when the breaker should have been open: their traces and spans."""
+        segment = evidence.table.behind(self.breaker)
+        if segment is None:
+            return [], set()
+        calls = evidence.segments[segment].between(injected_s + self.within, until_s)
+        return [str(one) for one in calls.trace_ids[calls.failed]], set(
+            map(str, calls.span_ids[calls.failed])
+        )
 
 
 def first_injection_s(evidence: Evidence, dependency: str) -> float | None:

@@ -28,7 +28,7 @@ class EveryDegradedAnswerSaysSo(Assertion):
         facts = {"degraded": len(lost), "undeclared": len(silent), "lost": dict(sorted(kinds.items()))}
         if silent:
             message = f"{len(silent)} of {len(lost)} answers that lost something called themselves full"
-            return self.result("fail", message, facts, [one.trace_id for one in silent])
+            return self.broken(evidence, message, facts, [one.trace_id for one in silent])
         if not lost and not evidence.plan.faults:
             return self.result("pass", "no answer lost anything, and no fault was planned", facts)
         if not lost:

@@ -8,27 +8,27 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import numpy as np
 from pydantic import Field
 
 from slo import verdict
 from slo.assertions.assertion import Assertion, register
-from slo.evidence import Evidence, SegmentSpans
-from slo.transitions import HALF_OPEN, OPEN, stretches
+from slo.assertions.guarded import PROBE_LOG_S, probes_of
+from slo.evidence import Evidence
+from slo.segments import JOURNEY
+from slo.segments.selection import BreakerName
+from slo.transitions import OPEN, stretches
 
 IN_FLIGHT_S = 0.020
 """From the check of the breaker to the start of the call; a call that starts this soon was past it."""
-PROBE_LOG_S = 0.005
-"""A probe may start this much before the log record that says half-open."""
 
 
 @register
 class NoCallsWhileOpen(Assertion):
-    """No guarded span starts while `breaker` is open; half-open, at most `allow_probes` at a time."""
+    """No call that `breaker` guards starts while it is open; half open, at most `allow_probes` at a time."""
 
     name: ClassVar[str] = "no_calls_while_open"
-    breaker: str
-    allow_probes: int = Field(default=1, ge=0)
+    breaker: BreakerName = Field(description="the breaker's name: `vector_db` or `llm`")
+    allow_probes: int = Field(default=1, ge=0, description="how many calls at a time while it is half open")
 
     def check(self, evidence: Evidence) -> verdict.Assertion:
         """Every open and half-open stretch against the spans of the segment that the breaker guards."""
@@ -39,26 +39,26 @@ class NoCallsWhileOpen(Assertion):
         opened = [one for one in found if one.state == OPEN]
         if not opened:
             return self.result("inconclusive", f"the breaker {self.breaker} never opened: nothing was tested")
-        spans = evidence.segments[segment]
-        leaked: list[str] = []
-        open_s = 0.0
+        leaked: list[tuple[str, str]] = []
+        open_s, came = 0.0, 0
         for one in opened:
-            leaked += _traces(spans.between(one.start_s + IN_FLIGHT_S, one.end_s - PROBE_LOG_S))
+            calls = evidence.segments[segment].between(one.start_s + IN_FLIGHT_S, one.end_s - PROBE_LOG_S)
+            leaked += zip(map(str, calls.trace_ids), map(str, calls.span_ids), strict=True)
+            came += len(evidence.segments[JOURNEY].between(one.start_s, one.end_s).at_s)
             open_s += min(one.end_s, evidence.plan.phases[-1].end_s) - one.start_s
-        probes = 0
-        for one in found:
-            if one.state == HALF_OPEN:
-                started = _traces(spans.between(one.start_s - PROBE_LOG_S, one.end_s))
-                probes += len(started)
-                leaked += started[self.allow_probes :]
-        facts = {"open_s": open_s, "times_open": len(opened), "probes": probes, "leaked": len(leaked)}
+        probes = probes_of(evidence, self.breaker, segment)
+        leaked += probes.beyond(self.allow_probes)
+        facts = {
+            "open_s": open_s, "times_open": len(opened), "probes": probes.count, "leaked": len(leaked)
+        }  # fmt: skip
         if leaked:
             message = f"{len(leaked)} {segment} calls were made while the breaker {self.breaker} was open"
-            return self.result("fail", message, facts, leaked)
+            return self.broken(
+                evidence, message, facts, [trace for trace, _ in leaked], {span for _, span in leaked}
+            )
+        if not came:
+            message = f"nobody asked anything while the breaker {self.breaker} was open: nothing was tested"
+            return self.result("inconclusive", message, facts)
         times = "once" if len(opened) == 1 else f"{len(opened)} times"
-        message = f"open {times}, {open_s:.1f} s in all: no {segment} call but {probes} probes"
+        message = f"open {times}, {open_s:.1f} s in all: no {segment} call but {probes.count} probes"
         return self.result("pass", message, facts)
-
-
-def _traces(spans: SegmentSpans) -> list[str]:
-    return [str(trace) for trace in spans.trace_ids[np.arange(len(spans.trace_ids))]]

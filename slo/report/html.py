@@ -21,7 +21,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from slo.report import wording
+from slo.report import trees, wording
 from slo.report.charts import script, timeline_chart
 from slo.report.palette import SHADES, outcome_shade, swaps
 from slo.timeline import Timeline
@@ -116,6 +116,7 @@ def render(verdict: Verdict, timeline: Timeline | None) -> str:
         judgements=wording.JUDGEMENTS,
         headline=wording.headline(shown),
         words=wording,
+        trees=trees,
         policy=_policy(library, own),
         styles=Markup(_shades("light") + _dark() + _asset("report.css")),
         library=Markup(library),

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from junitparser import Error, Failure, JUnitXml, TestCase, TestSuite
 
-from slo.report import wording
+from slo.report import trees, wording
 from slo.verdict import Assertion, Gate, Objective, Verdict, Verdicts
 
 FILE = "junit.xml"
@@ -23,25 +23,29 @@ def render(verdict: Verdict) -> str:
     shown = wording.legible(verdict)
     experiment = shown.run.experiment or "run"
     document = JUnitXml(f"ragquake {experiment}")
-    suites = (
-        ("verdict", [_run(shown)]),
-        ("objectives", [_objective(one) for one in shown.objectives]),
-        ("assertions", [_assertion(one) for one in shown.assertions]),
-        ("gates", [_gate(one) for one in shown.gates]),
-    )
-    for name, cases in suites:
+    for name, cases in groups(shown):
         suite = TestSuite(f"{experiment}.{name}")
-        for case in cases:
-            case.classname = f"ragquake.{experiment}.{name}"
-            suite.add_testcase(case)
+        for one in cases:
+            one.classname = f"ragquake.{experiment}.{name}"
+            suite.add_testcase(one)
         document.add_testsuite(suite)
     document.update_statistics()
     return str(document.tostring().decode("utf-8")) + "\n"
 
 
+def groups(shown: Verdict) -> tuple[tuple[str, list[TestCase]], ...]:
+    """The cases of a legible verdict, by what they are about."""
+    return (
+        ("verdict", [_run(shown)]),
+        ("objectives", [_objective(one) for one in shown.objectives]),
+        ("assertions", [_assertion(one) for one in shown.assertions]),
+        ("gates", [_gate(one) for one in shown.gates]),
+    )
+
+
 def _run(verdict: Verdict) -> TestCase:
     others = verdict.sentences[1:]
-    return _case("run", verdict.verdict, wording.headline(verdict), others)
+    return case("run", verdict.verdict, wording.headline(verdict), others)
 
 
 def _objective(one: Objective) -> TestCase:
@@ -51,20 +55,22 @@ def _objective(one: Objective) -> TestCase:
         f"seen      {wording.seen(one)} in {one.samples} samples",
         *_traces(one.exemplars),
     ]
-    return _case(f"{one.name} in {one.phase}", one.verdict, one.message, details)
+    return case(f"{one.name} in {one.phase}", one.verdict, one.message, details)
 
 
 def _assertion(one: Assertion) -> TestCase:
     details = [*wording.facts(one.parameters), *wording.facts(one.facts), *_traces(one.exemplars)]
-    return _case(one.name, one.verdict, one.message, details)
+    details += ["", *trees.text(one.trace)] if one.trace else []
+    return case(one.name, one.verdict, one.message, details)
 
 
 def _gate(one: Gate) -> TestCase:
-    return _case(one.name, one.verdict, one.message, wording.facts(one.facts))
+    return case(one.name, one.verdict, one.message, wording.facts(one.facts))
 
 
-def _case(name: str, verdict: Verdicts, message: str, details: Sequence[str]) -> TestCase:
-    case = TestCase(name)
+def case(name: str, verdict: Verdicts, message: str, details: Sequence[str] = ()) -> TestCase:
+    """One case: green for `pass` and `warn`, red for `fail`, an error for whatever proved nothing."""
+    made = TestCase(name)
     text = "\n".join([message, *details])
     if verdict == "fail":
         result = Failure(message, "fail")
@@ -72,11 +78,11 @@ def _case(name: str, verdict: Verdicts, message: str, details: Sequence[str]) ->
         result = Error(message, verdict)
     else:
         if verdict == "warn":
-            case.system_out = f"warning: {text}"
-        return case
+            made.system_out = f"warning: {text}"
+        return made
     result.text = text
-    case.result = [result]
-    return case
+    made.result = [result]
+    return made
 
 
 def _traces(exemplars: Sequence[str]) -> list[str]:

@@ -10,11 +10,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence, Set
 
-from slo.report import wording
-from slo.verdict import SegmentPhase, Verdict, Verdicts
+from slo.report import trees, wording
+from slo.verdict import Assertion, SegmentPhase, Verdict, Verdicts
 
 FILE = "summary.md"
-_MARKS: dict[Verdicts, str] = {"pass": "✅", "warn": "⚠️", "fail": "❌", "inconclusive": "❔", "error": "🛑"}
+MARKS: dict[Verdicts, str] = {"pass": "✅", "warn": "⚠️", "fail": "❌", "inconclusive": "❔", "error": "🛑"}
 _SPECIAL = re.compile(r"([\\`*_\[\]|~#])")
 _STARTS_A_BLOCK = re.compile(r"^(\d*)([-+=>]|[.)](?=\s|$))")
 _WORD_JOINER = "\u2060"
@@ -26,11 +26,11 @@ def render(verdict: Verdict, report: str = "report.html") -> str:
     shown = wording.legible(verdict)
     word = wording.JUDGEMENTS[shown.verdict].word
     name = escape(shown.run.experiment or "run")
-    blocks = [f"## {_MARKS[shown.verdict]} {word}: {name}", f"**{escape(wording.headline(shown))}**"]
+    blocks = [f"## {MARKS[shown.verdict]} {word}: {name}", f"**{escape(wording.headline(shown))}**"]
     if len(shown.sentences) > 1:
         blocks.append("\n".join(f"- {escape(sentence)}" for sentence in shown.sentences[1:]))
     troubles = [
-        f"- {_MARKS[gate.verdict]} {gate.name}: {escape(gate.message)}"
+        f"- {MARKS[gate.verdict]} {gate.name}: {escape(gate.message)}"
         for gate in shown.gates
         if gate.verdict != "pass"
     ]
@@ -39,22 +39,23 @@ def render(verdict: Verdict, report: str = "report.html") -> str:
     if shown.faults:
         rows = [
             [
-                f"{_MARKS[one.bite.verdict]} {wording.bitten(one)}",
+                f"{MARKS[one.bite.verdict]} {wording.bitten(one)}",
                 escape(one.name),
                 escape(wording.declared(one)),
                 escape(one.bite.message),
             ]
             for one in shown.faults
         ]
-        blocks += ["### Faults", _table(["", "Fault", "What it was", "Seen"], rows)]
+        blocks += ["### Faults", table(["", "Fault", "What it was", "Seen"], rows)]
     if shown.objectives:
         blocks += ["### Objectives", _objectives(shown)]
     if shown.assertions:
         rows = [
-            [f"{_MARKS[one.verdict]} {one.verdict}", escape(one.name), escape(one.message)]
+            [f"{MARKS[one.verdict]} {one.verdict}", escape(one.name), escape(one.message)]
             for one in shown.assertions
         ]
-        blocks += ["### Assertions", _table(["", "Assertion", "Seen"], rows)]
+        blocks += ["### Assertions", table(["", "Assertion", "Seen"], rows)]
+        blocks += [_tree(one) for one in shown.assertions if one.trace]
     if shown.segments:
         blocks += ["### Segments", "p95 of each segment and, where spans failed, how many.", _segments(shown)]
     blocks.append(f"Everything else, with the timeline, is in `{report}`.")
@@ -69,10 +70,18 @@ def escape(text: str) -> str:
     return text.replace("@", f"@{_WORD_JOINER}").replace("://", f":{_WORD_JOINER}//")
 
 
+def _tree(one: Assertion) -> str:
+    """The first counter-example, where nothing is Markdown, and the ids of the others."""
+    assert one.trace
+    body = "\n".join(trees.text(one.trace)).replace("`", "'")
+    others = f"\n\nAlso: {', '.join(map(escape, one.exemplars[1:]))}" if len(one.exemplars) > 1 else ""
+    return f"`{one.name.replace('`', '')}` is broken by\n\n```text\n{body}\n```{others}"
+
+
 def _objectives(verdict: Verdict) -> str:
     rows = [
         [
-            f"{_MARKS[one.verdict]} {one.verdict}",
+            f"{MARKS[one.verdict]} {one.verdict}",
             escape(one.name),
             escape(one.phase),
             escape(wording.value(one.value, one.unit)),
@@ -83,7 +92,7 @@ def _objectives(verdict: Verdict) -> str:
         for one in sorted(verdict.objectives, key=lambda one: wording.SEVERITY[one.verdict])
     ]
     heads = ["", "Objective", "Phase", "Value", "95 % interval", "Target", "Samples"]
-    return _table(heads, rows, right={3, 5, 6})
+    return table(heads, rows, right={3, 5, 6})
 
 
 def _segments(verdict: Verdict) -> str:
@@ -93,7 +102,7 @@ def _segments(verdict: Verdict) -> str:
         [escape(segment), *(_cell(verdict.segments[segment].get(phase)) for phase in phases)]
         for segment in wording.ordered(verdict.segments, wording.SEGMENTS)
     ]
-    return _table(["Segment", *map(escape, phases)], rows, right=set(range(1, len(phases) + 1)))
+    return table(["Segment", *map(escape, phases)], rows, right=set(range(1, len(phases) + 1)))
 
 
 def _cell(cell: SegmentPhase | None) -> str:
@@ -103,6 +112,7 @@ def _cell(cell: SegmentPhase | None) -> str:
     return escape(wording.duration(cell.p95_s) + failed)
 
 
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], right: Set[int] = frozenset()) -> str:
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]], right: Set[int] = frozenset()) -> str:
+    """A table; cells are Markdown already, the columns in `right` are aligned there."""
     rules = ["--:" if place in right else "---" for place in range(len(heads))]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in [heads, rules, *rows])

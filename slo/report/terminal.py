@@ -18,8 +18,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from slo.report import wording
-from slo.verdict import SegmentPhase, Verdict, Verdicts
+from slo.report import trees, wording
+from slo.verdict import SegmentPhase, Trace, Verdict, Verdicts
 
 WIDTH = 100
 _STYLES: dict[Verdicts, str] = {
@@ -109,9 +109,36 @@ def _faults(verdict: Verdict) -> list[Table]:
     return [_list(rows)] if rows else []
 
 
-def _assertions(verdict: Verdict) -> list[Table]:
+def _assertions(verdict: Verdict) -> list[Table | Text]:
     rows = [(one.verdict, one.name, one.message) for one in verdict.assertions]
-    return [_list(rows)] if rows else []
+    found: list[Table | Text] = [_list(rows)] if rows else []
+    for one in verdict.assertions:
+        if one.trace:
+            found += [Text(" "), Text.assemble((one.name, "bold"), " is broken by")]
+            found += [Text(trees.title(one.trace)), _tree(one.trace)]
+            found += [Text(trees.rest(one.trace), style="dim")] if one.trace.hidden else []
+            others = [trace for trace in one.exemplars if trace != one.trace.id]
+            found += [Text(f"and by {' '.join(others)}", style="dim")] if others else []
+    return found
+
+
+def _tree(trace: Trace) -> Table:
+    """One counter-example, span by span."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
+    table.add_column("", width=1)
+    for head in trees.HEADS[:2]:
+        table.add_column(head, justify="right", no_wrap=True)
+    table.add_column(trees.HEADS[2], max_width=trees.NAME_WIDTH, no_wrap=True, overflow="ellipsis")
+    table.add_column(trees.HEADS[3], no_wrap=True)
+    table.add_column("", style="dim", ratio=1)
+    for line in trees.lines(trace):
+        style = "bold red" if line.broke else "red" if line.failed else ""
+        name = Text.assemble((line.branch, "dim"), (line.name, style))
+        table.add_row(
+            Text(line.mark.strip(), style=style), line.offset, line.took, name, Text(line.ended, style=style),
+            Text(line.details),
+        )  # fmt: skip
+    return table
 
 
 def _objectives(verdict: Verdict) -> list[Table | Text]:

@@ -189,7 +189,8 @@ def plain(content: Any) -> str:
     if isinstance(content, float):
         return f"{content:.6g}"
     if isinstance(content, Mapping):
-        return ", ".join(f"{key} {plain(content[key])}" for key in sorted(content))
+        named = (fact(key, content[key]) for key in sorted(content))
+        return ", ".join(f"{one.name} {one.content}" for one in named)
     if isinstance(content, list | tuple):
         return ", ".join(plain(item) for item in content)
     return str(content)

@@ -31,7 +31,7 @@ class Selector(BaseModel):
     def where(self) -> Where:
         """The selector as SQL over the table `spans`, with its parameters."""
         clauses: list[str] = []
-        parameters: list[str] = []
+        parameters: list[str | float] = []
         for column, patterns in (("SpanName", self.name), ("SpanKind", self.kind)):
             if patterns:
                 clauses.append(f"({' OR '.join(f'{column} LIKE ? ESCAPE chr(92)' for _ in patterns)})")
@@ -52,25 +52,44 @@ class Segment(Selector):
     def failure(self) -> Where:
         """SQL that is true for the spans that failed."""
         clauses = ["StatusCode = 'Error'"]
-        parameters: list[str] = []
+        parameters: list[str | float] = []
         for key, values in self.failed.items():
             clauses.append(f"coalesce(SpanAttributes[?] IN ({', '.join('?' for _ in values)}), FALSE)")
             parameters += [key, *values]
         return Where(f"({' OR '.join(clauses)})", tuple(parameters))
 
 
+class TreeColumns(BaseModel):
+    """Which attributes a trace's tree shows: how a span ended, and what else is worth a look."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    outcome: tuple[str, ...] = ()
+    attributes: tuple[str, ...] = ()
+
+
 class SegmentTable(BaseModel):
-    """All segments that spans can show, in the order of an answer's path."""
+    """All segments that spans can show, in the order of an answer's path.
+
+    `attributes` are those that spans may carry: what is none of them may be a slip of the pen.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     segments: dict[str, Segment]
     breakers: Selector
+    tree: TreeColumns = TreeColumns()
+    attributes: tuple[str, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
         """Every segment that objectives may name."""
         return (JOURNEY, *self.segments)
+
+    @property
+    def guards(self) -> tuple[str, ...]:
+        """Every circuit breaker that guards a segment."""
+        return tuple(one.guarded_by for one in self.segments.values() if one.guarded_by)
 
     def behind(self, breaker: str) -> str | None:
         """The segment that a circuit breaker guards."""
@@ -82,7 +101,7 @@ class Where:
     """A piece of SQL and the values for its question marks."""
 
     sql: str
-    parameters: tuple[str, ...]
+    parameters: tuple[str | float, ...]
 
 
 @cache

@@ -310,6 +310,7 @@ def _assertions() -> list[dict[str, Any]]:
             "message": message,
             "facts": facts,
             "exemplars": exemplars,
+            "trace": _tree(exemplars[0]) if exemplars else None,
         }
         for name, parameters, verdict, message, facts, exemplars in (
             (
@@ -326,7 +327,7 @@ def _assertions() -> list[dict[str, Any]]:
                 "fail",
                 "1 search span started while vector_db was open, beyond the probes.",
                 {"calls": 1},
-                [trace(9)],
+                [trace(9), trace(10)],
             ),
             (
                 "every_degraded_answer_says_so",
@@ -338,3 +339,31 @@ def _assertions() -> list[dict[str, Any]]:
             ),
         )
     ]
+
+
+def _tree(trace_id: str) -> dict[str, Any]:
+    """The counter-example of the sample run: a search that went out while the breaker was open."""
+    rows: tuple[tuple[int, str, float, float | None, str, dict[str, str]], ...] = (
+        (0, "journey ask", 0.0, 0.7503, "degraded", {}),
+        (1, "POST /v1/answers", 0.0035, 0.7462, "degraded", {"rag.degradation.rung": "lexical"}),
+        (2, "embeddings all-MiniLM-L6-v2", 0.0041, 0.0195, "ok", {}),
+        (2, "retrieval corpus", 0.0239, 0.3021, "timeout", {"rag.retrieval.legs": '["lexical"]'}),
+        (3, "search corpus", 0.0249, 0.3004, "timeout", {"rag.attempt": "1"}),
+        (2, "context", 0.3272, 0.0004, "ok", {}),
+        (2, "breaker llm", 0.3279, 0.4186, "success", {"resilience.circuit_breaker.state": "closed"}),
+        (3, "chat simulator", 0.3281, 0.4190, "ok", {"gen_ai.response.finish_reasons": '["stop"]'}),
+    )
+    spans = [
+        {
+            "depth": depth,
+            "name": name,
+            "at_s": at_s,
+            "duration_s": took_s,
+            "outcome": outcome,
+            "failed": outcome == "timeout",
+            "attributes": attributes,
+            "broke": name == "search corpus",
+        }
+        for depth, name, at_s, took_s, outcome, attributes in rows
+    ]
+    return {"id": trace_id, "at_s": 79.4, "phase": "fault", "spans": spans, "hidden": 3}

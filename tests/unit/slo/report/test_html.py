@@ -244,5 +244,5 @@ def test_a_segment_is_compared_with_its_baseline(verdict: Verdict) -> None:
 def test_a_trace_is_listed_once_with_all_that_it_shows(verdict: Verdict) -> None:
     """The trace that breaks two objectives has one line that names both."""
     found = html.exemplars(verdict)
-    assert len({one.trace_id for one in found}) == len(found) == 4
+    assert len({one.trace_id for one in found}) == len(found) == 5
     assert found[0].shows == ("answered in fault", "first-token in fault")
