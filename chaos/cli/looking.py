@@ -10,12 +10,16 @@ import typer
 from rich.markup import escape
 
 from chaos import __version__
+from chaos.cli import completing
 from chaos.cli.shared import Json, Runs, app, console, example, say, show_rows
 
 
 @app.command("list", epilog=example("ragquake list", "ragquake list faults"))
 def list_(
-    what: Annotated[str, typer.Argument(help="experiments or faults.")] = "experiments", as_json: Json = False
+    what: Annotated[
+        str, typer.Argument(help="experiments or faults.", autocompletion=completing.lists)
+    ] = "experiments",
+    as_json: Json = False,
 ) -> None:
     """List the bundled experiments, or the kinds of faults."""
     from chaos.catalogue import experiment_rows, fault_rows
@@ -34,7 +38,12 @@ def list_(
 
 
 @app.command(epilog=example("ragquake explain latency", "ragquake explain spike"))
-def explain(what: Annotated[str, typer.Argument(help="A kind of fault, or an experiment.")]) -> None:
+def explain(
+    what: Annotated[
+        str,
+        typer.Argument(help="A kind of fault, or an experiment.", autocompletion=completing.explainable),
+    ],
+) -> None:
     """Explain a kind of fault, or an experiment.
 
     Of a fault: its parameters with their bounds, what it looks like, how it is undone. Of an experiment: its

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 
-from chaos.cli import together
+from chaos.cli import completing, together
 from chaos.cli.shared import Json, Llm, Model, Overrides, Runs, State, app, console, errors, example, say
 
 if TYPE_CHECKING:
@@ -32,7 +33,12 @@ if TYPE_CHECKING:
     )
 )
 def run(
-    experiment: Annotated[str, typer.Argument(help="A bundled experiment's name, or a YAML file.")],
+    experiment: Annotated[
+        str,
+        typer.Argument(
+            help="A bundled experiment's name, or a YAML file.", autocompletion=completing.experiments
+        ),
+    ],
     overrides: Overrides = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the plan and what it would touch; start nothing.")
@@ -41,7 +47,8 @@ def run(
         str,
         typer.Option(
             help="local: processes on this machine; compose: docker-compose.yml; or the target file of a "
-            "service that runs already."
+            "service that runs already.",
+            autocompletion=completing.stacks,
         ),
     ] = "local",
     owned: Annotated[
@@ -156,7 +163,12 @@ def _dry_run(loaded: LoadedExperiment, around: Surroundings, runs: Path, as_json
     epilog=example("ragquake breaking-point spike --over slow-vector-db.latency --from 0ms --to 4s"),
 )
 def breaking_point_(
-    experiment: Annotated[str, typer.Argument(help="The experiment whose fault or load is varied.")],
+    experiment: Annotated[
+        str,
+        typer.Argument(
+            help="The experiment whose fault or load is varied.", autocompletion=completing.experiments
+        ),
+    ],
     over: Annotated[
         str, typer.Option("--over", help="FAULT.PARAMETER to vary, e.g. slow-vector-db.latency.")
     ],
@@ -176,6 +188,7 @@ def breaking_point_(
 
     Walks the size up a staircase, then halves the bracket between the last good and the first bad step.
     """
+    from chaos.cli.last_word import last_word
     from chaos.run.progress import SilentProgress, TerminalProgress
     from chaos.run.runner import RunOptions
     from chaos.search.breaking_point import Search, search_breaking_point
@@ -183,9 +196,8 @@ def breaking_point_(
 
     asked = LlmRequest.parse(llm, model)
     search = Search(experiment, over, lowest, highest, steps, hold, refine, tuple(overrides or ()))
-    progress = SilentProgress() if as_json else TerminalProgress(console)
-    found = search_breaking_point(search, RunOptions(runs, state, llm=asked), progress)
-    progress.close()
+    with last_word(None), closing(SilentProgress() if as_json else TerminalProgress(console)) as progress:
+        found = search_breaking_point(search, RunOptions(runs, state, llm=asked), progress)
     if as_json:
         say(json.dumps(found.as_record(), indent=1))
     else:

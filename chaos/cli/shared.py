@@ -12,6 +12,7 @@ from typing import Annotated, Any, TextIO
 import typer
 from rich.console import Console
 
+from chaos.cli import completing
 from chaos.cli.grouped_help import GroupedCommands
 
 app = typer.Typer(
@@ -47,7 +48,11 @@ Overrides = Annotated[
 ]
 Llm = Annotated[
     str,
-    typer.Option("--llm", help="The model server: simulator, vllm, or the URL of one that runs already."),
+    typer.Option(
+        "--llm",
+        help="The model server: simulator, vllm, or the URL of one that runs already.",
+        autocompletion=completing.model_servers,
+    ),
 ]
 Model = Annotated[
     str | None,
@@ -57,7 +62,10 @@ Model = Annotated[
         "With a URL: one that it serves.",
     ),
 ]
-BundleArgument = Annotated[Path, typer.Argument(help="A bundle: the folder that a run left behind.")]
+BundleArgument = Annotated[
+    Path,
+    typer.Argument(help="A bundle: the folder that a run left behind.", autocompletion=completing.bundles),
+]
 LATEST = Path("runs/latest")
 
 

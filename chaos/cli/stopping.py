@@ -17,7 +17,10 @@ def stop(
     ] = "somebody needs the machine",
     release: Annotated[bool, typer.Option("--release", help="Let runs start again.")] = False,
 ) -> None:
-    """Stop every run on this machine, faults rolled back, and let no new one start until --release."""
+    """Stop every run on this machine.
+
+    Faults are rolled back, and no new run starts until --release.
+    """
     if release:
         from chaos.safety.lever import release as release_lever
 

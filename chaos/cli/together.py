@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from chaos.cli import completing
 from chaos.cli.shared import Json, Llm, Model, Runs, State, app, console, example, show_rows
 
 if TYPE_CHECKING:
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
     epilog=example("ragquake suite ci", "ragquake suite ci --dry-run", "ragquake suite mine.yaml --json")
 )
 def suite(
-    name: Annotated[str, typer.Argument(help="A bundled suite's name, or a YAML file.")],
+    name: Annotated[
+        str,
+        typer.Argument(help="A bundled suite's name, or a YAML file.", autocompletion=completing.suites),
+    ],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, start nothing.")] = False,
     llm: Llm = "simulator",
     model: Model = None,
