@@ -21,6 +21,9 @@ from slo.plan import Plan
 from slo.segments import default_table
 from slo.verdict import EXIT_CODES, Verdict, Verdicts
 
+SHOULD_MOVE = "breaker_opens"
+"""The assertion that a fault sets something going; where none bit, the service has done nothing wrong."""
+
 
 def evaluate(bundle: Bundle | Path | str) -> Verdict:
     """Judge a bundle, finished or killed. Raises BundleError when the folder is not a bundle."""
@@ -30,8 +33,8 @@ def evaluate(bundle: Bundle | Path | str) -> Verdict:
     judged = [
         one for objective in (wanted.objectives if wanted else ()) for one in judge(objective, evidence)
     ]
-    asserted = tuple(_check(raw, evidence) for raw in _raw_assertions(evidence))
     bites = bites_of(evidence)
+    asserted = tuple(_check(raw, evidence, bites) for raw in _raw_assertions(evidence))
     gated = gates.check_all(evidence, judged, asserted, bites)
     overall = _overall(evidence.plan, gated, judged, asserted)
     unspoken = Verdict(
@@ -65,7 +68,7 @@ def _raw_assertions(evidence: Evidence) -> Sequence[Any]:
     return raw if isinstance(raw, list) else ()
 
 
-def _check(raw: Any, evidence: Evidence) -> verdict.Assertion:
+def _check(raw: Any, evidence: Evidence, bites: Mapping[str, verdict.Bite]) -> verdict.Assertion:
     try:
         if not isinstance(raw, Mapping):
             raise ValueError(f"{raw!r} is not an assertion; write its name and its parameters")
@@ -75,7 +78,19 @@ def _check(raw: Any, evidence: Evidence) -> verdict.Assertion:
         return verdict.Assertion(name=name, verdict="inconclusive", message=f"cannot be read: {error}")
     if evidence.plan.t0_s is None or not evidence.plan.phases:
         return parsed.result("inconclusive", "the load never started")
-    return parsed.check(evidence)
+    found = parsed.check(evidence)
+    if found.name == SHOULD_MOVE and found.verdict == "fail" and (why := _toothless(found, evidence, bites)):
+        return found.model_copy(update={"verdict": "inconclusive", "message": f"{found.message}; {why}"})
+    return found
+
+
+def _toothless(asserted: verdict.Assertion, evidence: Evidence, bites: Mapping[str, verdict.Bite]) -> str:
+    """Which faults should have opened a breaker and did not bite; empty when one of them did."""
+    breaker = asserted.parameters.get("breaker")
+    own = [fault.name for fault in evidence.plan.faults if fault.on == breaker] or list(bites)
+    if not own or any(bites[name].verdict == "pass" for name in own):
+        return ""
+    return f"but {' and '.join(own)} did not bite, so nothing should have opened it"
 
 
 def _overall(

@@ -1,17 +1,19 @@
 """Did each fault bite: do the traces show, on the segment behind it, what was injected?
 
-A fault that was accepted by the proxy and never felt proves nothing about the service. A span that was
-cut off by a timeout would have lasted longer, so it counts as bitten; one that was cancelled before the
-shift could show says nothing either way and is left out. A call of something that stands still is *held*: it
-fails, or lasts until the fault is out. A fault that flaps or is on a ramp is looked at
-in the stretches in which it was in, each for what it expected then; a span that its removal let go early says
-nothing either. Where most calls failed before, errors are no proof. And where no span must show a fault at
-all (a busy neighbour, a narrow pipe), the evidence is what the kernel or the fault proxy told whoever took
-it out; when those say that it was not felt, no span can prove otherwise.
+A fault that was accepted by the proxy and never felt proves nothing about the service. A span that was cut
+off by a timeout would have lasted longer, so it counts as bitten; one that was cancelled before the shift
+could show says nothing either way and is left out. A call of something that stands still is *held*: it fails,
+or lasts until the fault is out. A fault that flaps or is on a ramp is looked at in the stretches in which it
+was in, each for what it expected then; a span that its removal let go early says nothing either. What was
+usual before the first fault proves nothing: errors and timeouts where most calls ended so, a delay that the
+load alone had caused. And where no span must show a fault at all (a busy neighbour, a narrow pipe), the
+evidence is what the kernel or the fault proxy told whoever took it out; when those say that it was not felt,
+no span can prove otherwise.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -89,10 +91,19 @@ def _held(spans: SegmentSpans, start_s: float, end_s: float) -> Flags:
     return met.failed | (met.at_s + met.duration_s >= end_s - HELD_SLACK_S)
 
 
-def _usually_failed(segment: str, evidence: Evidence) -> float:
+def _before(segment: str, evidence: Evidence) -> list[SegmentSpans]:
+    """The spans of each phase before any fault was in, that of the baseline among them."""
+    first_s = min((f.injected_s for f in evidence.plan.faults if f.injected_s is not None), default=math.inf)
     baseline = evidence.plan.baseline
-    failed = evidence.spans(segment, baseline).failed if baseline else np.empty(0)
-    return float(failed.mean()) if len(failed) else 0.0
+    phases = [one for one in evidence.plan.phases if one.judged and not one.faults and one.end_s <= first_s]
+    found = [evidence.spans(segment, one) for one in phases]
+    if baseline is not None and baseline not in phases:
+        found.append(evidence.spans(segment, baseline))
+    return [spans for spans in found if len(spans.at_s)]
+
+
+def _usually_failed(segment: str, evidence: Evidence) -> float:
+    return max((float(spans.failed.mean()) for spans in _before(segment, evidence)), default=0.0)
 
 
 def _was_denied(fault: PlannedFault) -> bool:
@@ -142,24 +153,25 @@ def _hits(fault: PlannedFault) -> Bite:
 
 
 def _shift(fault: PlannedFault, segment: str, spans: SegmentSpans, evidence: Evidence) -> Bite:
-    baseline = evidence.plan.baseline
-    usual = evidence.spans(segment, baseline).duration_s if baseline else np.empty(0)
-    if not len(usual):
+    before = _before(segment, evidence)
+    if not before:
         return Bite(
             verdict="inconclusive", message=f"there is no {segment} span in the baseline to compare with"
         )
-    usual_s = percentile(usual, 0.5)
+    usual_s = max(percentile(one.duration_s, 0.5) for one in before)
+    cut_off_tells = max(float(_cut_off(one).mean()) for one in before) <= USUALLY_FAILED_RATIO
     asked = [
         (stretch, usual_s + SHIFT_RATIO * shift_s)
         for stretch, shift_s in zip(fault.stretches, _surely(fault), strict=True)
         if shift_s > 0
     ]
-    shifted = [_shifted(spans, stretch, at_least_s) for stretch, at_least_s in asked]
+    shifted = [_shifted(spans, stretch, at_least_s, cut_off_tells) for stretch, at_least_s in asked]
     bounds_s = [at_least_s for _, at_least_s in asked] or [usual_s]
     words = " to ".join(dict.fromkeys(map(format_duration, (min(bounds_s), max(bounds_s)))))
+    cut_off = "or were cut off by a timeout" if cut_off_tells else "(timeouts were usual and prove nothing)"
     return _count(
         np.concatenate([np.empty(0, dtype=np.bool_), *shifted]),
-        f"{segment} spans lasted at least {words} or were cut off by a timeout",
+        f"{segment} spans lasted at least {words} {cut_off}",
     )
 
 
@@ -172,11 +184,11 @@ def _surely(fault: PlannedFault) -> list[float]:
     ]
 
 
-def _shifted(spans: SegmentSpans, stretch: Stretch, at_least_s: float) -> Flags:
+def _shifted(spans: SegmentSpans, stretch: Stretch, at_least_s: float, cut_off_tells: bool) -> Flags:
     """Of the spans that tell something: whether each was shifted."""
     met = spans.between(stretch.start_s, stretch.end_s)
     long = met.duration_s >= at_least_s
-    cut_off = np.array([_is(error, _CUT_OFF) for error in met.error_types], dtype=np.bool_)
+    cut_off = _cut_off(met) & cut_off_tells
     silent = np.array([_is(error, _CANCELLED) for error in met.error_types], dtype=np.bool_)
     if stretch.removed:
         silent |= met.at_s + met.duration_s >= stretch.end_s
@@ -193,6 +205,10 @@ def _count(bitten: Flags, what: str) -> Bite:
         message += f"; at least {format_ratio(BITTEN_RATIO)} should"
     bit: Verdicts = "pass" if ratio >= BITTEN_RATIO else "inconclusive"
     return Bite(verdict=bit, message=message, bitten_ratio=ratio, spans=len(bitten))
+
+
+def _cut_off(spans: SegmentSpans) -> Flags:
+    return np.array([_is(error, _CUT_OFF) for error in spans.error_types], dtype=np.bool_)
 
 
 def _is(error_type: str, words: tuple[str, ...]) -> bool:

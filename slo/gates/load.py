@@ -6,11 +6,14 @@ A generator that falls behind sends less when the service is slow, and then ever
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from slo.attempts import Attempt
 from slo.evidence import Evidence
+from slo.plan import PlannedPhase
 from slo.statistics import percentile
 from slo.units import format_duration, format_ratio
 from slo.verdict import Gate
@@ -18,7 +21,11 @@ from slo.verdict import Gate
 ACHIEVED_RATIO = 0.95
 LAG_S = 0.050
 LAG_RATIO = 0.02
+PHASE_LAG_Q = 0.95
+"""Of one phase; its p99 would be its latest arrival. A generator that stood still for seconds shows here."""
 CPU_RATIO = 0.9
+TOLD_TO_STOP = 130
+"""How the generator ends when a stop condition holds."""
 
 
 def check(evidence: Evidence) -> Gate:
@@ -57,6 +64,8 @@ def _achieved(evidence: Evidence, facts: dict[str, Any]) -> list[str]:
     planned_in_all = driven_in_all = 0
     for phase in evidence.plan.phases:
         counts = facts["phases"][phase.name]
+        if phase.judged and phase.complete and counts["planned"] == 0:
+            problems.append(f"nobody was to arrive in {phase.name}, so nothing can be judged there")
         if not (phase.judged and phase.complete and counts["planned"]):
             continue
         driven = counts["seen"] - counts["dropped"]
@@ -90,17 +99,26 @@ def _lag(evidence: Evidence, facts: dict[str, Any]) -> list[str]:
     lag_s, median_s = percentile(lags, 0.99), percentile(latencies, 0.5)
     allowed_s = max(LAG_S, LAG_RATIO * median_s) if math.isfinite(median_s) else LAG_S
     facts["lag_p99_s"], facts["lag_allowed_s"] = lag_s, allowed_s
+    allowed = f"allowed is {format_duration(allowed_s)}"
     if lag_s > allowed_s:
-        return [
-            f"attempts started late: lag p99 is {format_duration(lag_s)},"
-            f" allowed is {format_duration(allowed_s)}"
-        ]
-    return []
+        return [f"attempts started late: lag p99 is {format_duration(lag_s)}, {allowed}"]
+    return [
+        f"attempts of {phase.name} started late: lag p95 is {format_duration(late_s)}, {allowed}"
+        for phase in judged
+        if (late_s := _lag_of(inside, phase)) > allowed_s
+    ]
+
+
+def _lag_of(attempts: Sequence[Attempt], phase: PlannedPhase) -> float:
+    lags = [one.lag_s for one in attempts if phase.start_s <= one.at_s < phase.end_s]
+    known = np.array([lag_s for lag_s in lags if lag_s is not None])
+    return percentile(known, PHASE_LAG_Q) if len(known) else 0.0
 
 
 def _generator(evidence: Evidence, facts: dict[str, Any]) -> list[str]:
     problems = []
-    if evidence.plan.load_exit_code not in (None, 0):
+    expected = (None, 0, TOLD_TO_STOP) if evidence.plan.stops else (None, 0)
+    if evidence.plan.load_exit_code not in expected:
         problems.append(f"the load generator ended with code {evidence.plan.load_exit_code}")
     if evidence.generator_cpu:
         cpu = percentile(np.array(evidence.generator_cpu), 0.95)

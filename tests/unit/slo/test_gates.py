@@ -247,3 +247,81 @@ def test_two_spans_are_chance_and_three_are_a_bite(healthy, judge):
     assert gates(judge(healthy))["bite"].verdict == "inconclusive"
     healthy.spans = others + caught[:3]
     assert gates(judge(healthy))["bite"].verdict == "pass"
+
+
+def in_phase(run, start_s, end_s):
+    return [one for one in run.segment("search") if start_s <= one["at_s"] < end_s]
+
+
+def test_timeouts_are_no_proof_where_they_were_usual(healthy, judge):
+    """A dependency that never answered in time shows nothing of a latency on the way to it."""
+    for span in in_phase(healthy, 5, 35):
+        span["duration_s"], span["failed"] = 0.3, True
+        span["attributes"]["error.type"] = "timeout"
+    gate = gates(judge(healthy))["bite"]
+    assert gate.verdict == "inconclusive" and "timeouts were usual" in gate.message
+
+
+def test_a_delay_that_the_load_alone_had_caused_is_no_proof(healthy, judge):
+    """Where a spike without the fault made the calls as slow, the fault need not have been there."""
+    planned = healthy.event("run.planned")
+    planned["phases"][1]["end_s"] = 20
+    planned["phases"].insert(2, {**planned["phases"][1], "name": "spike", "start_s": 20, "end_s": 35})
+    planned["arrivals"] |= {"baseline": 150, "spike": 150}
+    for span in in_phase(healthy, 35, 65):
+        span["duration_s"], span["failed"] = 1.9, False
+        span["attributes"].pop("error.type", None)
+    assert gates(judge(healthy))["bite"].verdict == "pass"
+    for span in in_phase(healthy, 20, 35):
+        span["duration_s"] = 1.8
+    assert gates(judge(healthy))["bite"].verdict == "inconclusive"
+
+
+def test_a_breaker_that_nothing_should_have_opened_is_not_to_blame(healthy, judge):
+    """Past the proxy, nothing bites and nothing opens: that is no failure of the service, and no pass."""
+    healthy.logs = []
+    for span in healthy.segment("search"):
+        span["duration_s"], span["failed"] = 0.01, False
+        span["attributes"].pop("error.type", None)
+    verdict = judge(healthy)
+    opens = next(one for one in verdict.assertions if one.name == "breaker_opens")
+    assert (opens.verdict, verdict.exit_code) == ("inconclusive", 3)
+    assert "slow did not bite, so nothing should have opened it" in opens.message
+
+
+def test_a_phase_in_which_nobody_was_to_arrive_is_not_judged_by_its_silence(healthy, judge):
+    """No objective need mention it; a judged phase without a single user proves nothing."""
+    phases = healthy.event("run.planned")["phases"]
+    phases[3]["end_s"] = 109.9
+    phases.append({**phases[3], "name": "empty", "start_s": 109.9, "end_s": 110.0})
+    arrivals = healthy.event("run.planned")["arrivals"]
+    arrivals["empty"] = 0
+    healthy.objectives = [one | {"phases": ["baseline", "recovery"]} for one in healthy.objectives[:1]]
+    verdict = judge(healthy)
+    assert "nobody was to arrive in empty" in gates(verdict)["load"].message
+    assert verdict.exit_code == 3
+    phases[4]["judged"] = False
+    assert gates(judge(healthy))["load"].verdict == "pass"
+
+
+def test_a_generator_that_stood_still_in_one_phase_is_a_dishonest_load(healthy, judge):
+    """Three seconds of lateness are under a hundredth of a long run, and half of its shortest phase."""
+    planned = healthy.event("run.planned")
+    planned["phases"][0] |= {"judged": True}
+    late = [one for one in healthy.attempts if one["intended_start_s"] - T0_S < 1.0]
+    for attempt in late:
+        attempt["start_s"] += 0.2
+    gate = gates(judge(healthy))["load"]
+    assert gate.verdict == "inconclusive" and "attempts of warmup started late" in gate.message
+    planned["phases"][0] |= {"judged": False}
+    assert gates(judge(healthy))["load"].verdict == "pass"
+
+
+def test_a_generator_that_was_told_to_stop_has_not_failed(healthy, judge):
+    """Where a stop condition held, its exit code 130 is an order carried out; elsewhere it is not."""
+    healthy.event("load.ended")["exit_code"] = 130
+    assert gates(judge(healthy))["load"].verdict == "inconclusive"
+    stop = {"at_s": T0_S + 100, "event": "stop.triggered", "condition": "c", "observed": "o"}
+    healthy.journal.insert(-3, stop)
+    verdict = judge(healthy)
+    assert gates(verdict)["load"].verdict == "pass" and verdict.verdict == "fail"
