@@ -105,7 +105,7 @@ def read_evidence(path: Bundle, table: SegmentTable) -> Evidence:
         attempts=attempts,
         segments={JOURNEY: _journeys(attempts), **segments},
         answers=read_answers(opened, table, t0_s, attempts),
-        transitions=read_transitions(opened, t0_s),
+        transitions=_with_load(read_transitions(opened, t0_s), plan.load_ended_s),
         generator_cpu=tuple(float(value) for (value,) in cpu),
         losses=_losses(opened, plan, attempts.torn),
         experiment=read_yaml(path.experiment),
@@ -113,6 +113,15 @@ def read_evidence(path: Bundle, table: SegmentTable) -> Evidence:
         table=table,
         traces=Traces(opened, table, plan, attempts, t0_s),
     )
+
+
+def _with_load(
+    transitions: dict[str, tuple[Transition, ...]], until_s: float | None
+) -> dict[str, tuple[Transition, ...]]:
+    """Those that users brought about: the questions after a run may close a breaker, and prove nothing."""
+    if until_s is None:
+        return transitions
+    return {name: tuple(one for one in own if one.at_s <= until_s) for name, own in transitions.items()}
 
 
 def _spans(opened: store.Store, table: SegmentTable, name: str, t0_s: float) -> SegmentSpans:

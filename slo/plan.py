@@ -91,6 +91,8 @@ class Plan:
     message: str | None
     stops: tuple[dict[str, Any], ...]
     load_exit_code: int | None
+    load_ended_s: float | None
+    """When the last attempt was over; whatever the service did later, no user had part in it."""
     last_seq: int | None
     torn: int
 
@@ -131,6 +133,7 @@ def read_plan(journal: JsonLines) -> Plan:
         message=finished.get("message"),
         stops=stops,
         load_exit_code=ended.get("exit_code"),
+        load_ended_s=None if t0_s is None or (at_s := _number(ended.get("at_s"))) is None else at_s - t0_s,
         last_seq=barrier.get("last_seq"),
         torn=journal.torn,
     )

@@ -325,3 +325,12 @@ def test_a_generator_that_was_told_to_stop_has_not_failed(healthy, judge):
     healthy.journal.insert(-3, stop)
     verdict = judge(healthy)
     assert gates(verdict)["load"].verdict == "pass" and verdict.verdict == "fail"
+
+
+def test_what_a_breaker_does_when_the_users_are_gone_proves_nothing(healthy, judge):
+    """The runner asks at the end whether the service is well, and its questions are a breaker's probes."""
+    for log in healthy.logs:
+        if log["at_s"] > 65:
+            log["at_s"] += 48  # after load.ended
+    closes = next(one for one in judge(healthy).assertions if one.name == "breaker_closes")
+    assert closes.verdict == "fail" and "still" in closes.message
