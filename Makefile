@@ -24,6 +24,9 @@ help: ## list what make can do
 	@echo "  LLM=vllm (or the URL of a server that runs) and MODEL=… choose the model server,"
 	@echo "  ARGS='…' passes flags on to ragquake, PYTHON=python3.12 picks the Python to set up with."
 
+chaos-ci: $(SETUP_FOR_RUN) FORCE ## run the suite of experiments for CI: one verdict, one JUnit file, one summary
+	$(BIN)/ragquake suite ci $(RUN_FLAGS)
+
 chaos-%: $(SETUP_FOR_RUN) FORCE ## run the experiment of that name, e.g. make chaos-spike
 	$(BIN)/ragquake run $* $(RUN_FLAGS)
 

@@ -69,7 +69,9 @@ def run(
     ] = False,
     compare_to: Annotated[
         str | None,
-        typer.Option(help="Also run it with other settings of the service, e.g. breaker.min_calls=5."),
+        typer.Option(
+            help="Also run it on another version: other settings, e.g. breaker.min_calls=5, or a target file."
+        ),
     ] = None,
     llm: Llm = "simulator",
     model: Model = None,

@@ -26,6 +26,7 @@ def suite(
         typer.Argument(help="A bundled suite's name, or a YAML file.", autocompletion=completing.suites),
     ],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, start nothing.")] = False,
+    stack: Annotated[str, typer.Option(help="As for run; a local one is shared.")] = "local",
     llm: Llm = "simulator",
     model: Model = None,
     runs: Runs = Path("runs"),
@@ -47,8 +48,8 @@ def suite(
 
     stream = EventStream(sys.stdout) if as_json and not dry_run else None
     with last_word(stream):
-        asked = LlmRequest.parse(llm, model)
-        options = RunOptions(runs, state, llm=asked)
+        asked = LlmRequest.parse(llm, model, stack)
+        options = RunOptions(runs, state, stack, asked)
         plan = plan_suite(load_suite(find_suite(name)), options)
         if dry_run:
             show_planned(plan, as_json)
@@ -63,10 +64,10 @@ def plan_together(
 ) -> CampaignPlan | None:
     """The runs that were asked for; nothing where that is the experiment once. Raises DocumentError."""
     from chaos.run.campaign import CampaignPlan, arms_of, plan_runs
-    from chaos.run.campaign.arms import parse_settings
+    from chaos.run.campaign.arms import OtherVersion
 
-    settings = parse_settings(compare_to) if compare_to is not None else None
-    arms = arms_of(loaded, control=control, compare_to=settings)
+    other = OtherVersion.parse(compare_to) if compare_to is not None else None
+    arms = arms_of(loaded, control=control, compare_to=other)
     planned = plan_runs(arms, repeats or loaded.experiment.repeats)
     return CampaignPlan("campaign", loaded.experiment.name, planned) if len(planned) > 1 else None
 

@@ -9,7 +9,8 @@ arrivals.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Literal
 
 from chaos.experiment import LoadedExperiment, NegativeControl, load_experiment
@@ -23,12 +24,55 @@ WITHOUT_CONTROLS = "negative_control=[]"
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """One variant of an experiment; `control` says how and why it must fail, where it must."""
+    """One variant of an experiment; `control` says how and why it must fail, where it must. `stack` is the
+    target file of another version that runs already; empty where the arm has the stack of all."""
 
     role: Role
     name: str
     loaded: LoadedExperiment
     control: NegativeControl | None = None
+    stack: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class OtherVersion:
+    """What an experiment is compared to: other settings of the service, or a target that runs already."""
+
+    settings: Mapping[str, str] = field(default_factory=dict)
+    target: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> OtherVersion:
+        """`breaker.min_calls=5,resilience=off`, or the path of a target file. Raises DocumentError."""
+        if "://" in text:
+            raise DocumentError(
+                [
+                    f"--compare-to {text}: a URL says neither where the dependencies of that service are nor "
+                    f"where its spans go; write both into a target file (kind: Target) and name that"
+                ]
+            )
+        if text.endswith((".yaml", ".yml")):
+            return cls(target=text)
+        settings = {}
+        for one in text.split(","):
+            name, equals, value = (word.strip() for word in one.partition("="))
+            name = name.removeprefix("service.")
+            if not (name and equals and value):
+                raise DocumentError(
+                    [
+                        f"--compare-to {text}: write KEY=VALUE[,KEY=VALUE], such as breaker.min_calls=5, or "
+                        f"the path of a target file (.yaml)"
+                    ]
+                )
+            settings[name] = value
+        return cls(settings)
+
+    def arm_of(self, loaded: LoadedExperiment) -> Arm:
+        """The experiment on that version."""
+        if self.target:
+            return Arm("compared", f"at {Path(self.target).stem}", loaded, stack=self.target)
+        told = ", ".join(f"{name}={value}" for name, value in self.settings.items())
+        return Arm("compared", f"with {told}", _with_settings(loaded, self.settings))
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +93,12 @@ class PlannedRun:
 
 
 def arms_of(
-    loaded: LoadedExperiment, *, control: bool = False, compare_to: Mapping[str, str] | None = None
+    loaded: LoadedExperiment, *, control: bool = False, compare_to: OtherVersion | None = None
 ) -> tuple[Arm, ...]:
     """The experiment first. Raises DocumentError where there is no control to run, or a setting is wrong."""
     arms = [Arm("experiment", "experiment", loaded)]
-    if compare_to:
-        told = ", ".join(f"{name}={value}" for name, value in compare_to.items())
-        arms.append(Arm("compared", f"with {told}", _with_settings(loaded, compare_to)))
+    if compare_to is not None:
+        arms.append(compare_to.arm_of(loaded))
     if control:
         controls = loaded.experiment.negative_controls
         if not controls:
@@ -79,20 +122,6 @@ def plan_runs(arms: Sequence[Arm], repeats: int) -> tuple[PlannedRun, ...]:
         for turn in range(repeats)
         for arm in arms
     )
-
-
-def parse_settings(text: str) -> dict[str, str]:
-    """`breaker.min_calls=5,resilience=off` as settings. Raises DocumentError."""
-    settings = {}
-    for one in text.split(","):
-        name, equals, value = (word.strip() for word in one.partition("="))
-        name = name.removeprefix("service.")
-        if not (name and equals and value):
-            raise DocumentError(
-                [f"--compare-to {text}: write KEY=VALUE[,KEY=VALUE], such as breaker.min_calls=5"]
-            )
-        settings[name] = value
-    return settings
 
 
 def _with_settings(loaded: LoadedExperiment, settings: Mapping[str, Setting]) -> LoadedExperiment:

@@ -7,7 +7,7 @@ import secrets
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from chaos.run.progress import Progress
 from chaos.run.runner import RunOptions, RunResult, need_of, require_runnable, run_once, runs_allowed
 from chaos.run.stacks import FreshStacks, SharedStacks, Stacks
 from chaos.safety.interruption import Interrupted, interruptible
+from chaos.stack.model_servers import SIMULATOR
 from slo.history import FILE as HISTORY_FILE
 from slo.history import History, HistoryBusyError
 from slo.history import RecordedCampaign as HistoryRow
@@ -67,11 +68,19 @@ class Runs:
 
     def on_running_stack(self, planned: PlannedRun) -> bool:
         """Whether it will find its stack up."""
-        return self._stacks.serves(need_of(planned.loaded, self._options))
+        return self._stacks.serves(need_of(planned.loaded, options_of(planned, self._options)))
 
     def make(self, planned: PlannedRun) -> RunResult:
         """Run and judge it."""
-        return run_once(planned.loaded, self._options, self._stacks, self._progress, self._clock)
+        options = options_of(planned, self._options)
+        return run_once(planned.loaded, options, self._stacks, self._progress, self._clock)
+
+
+def options_of(planned: PlannedRun, options: RunOptions) -> RunOptions:
+    """What the run of an arm runs on. Raises DocumentError for a target that may not be hurt."""
+    if not planned.arm.stack:
+        return options
+    return replace(options, stack=planned.arm.stack, llm=SIMULATOR, target=None)
 
 
 def run_campaign(
@@ -80,7 +89,7 @@ def run_campaign(
     """Make the runs and write what they came to. Raises what `run_experiment` raises before it begins."""
     clock = clock or SystemClock()
     for planned in plan.runs:
-        require_runnable(planned.loaded, options)
+        require_runnable(planned.loaded, options_of(planned, options))
     with runs_allowed(options, f"ragquake {plan.kind} {plan.name}", progress, clock):
         folder = new_folder(options.runs, plan.name, clock)
         progress.step(f"{plan.kind} {folder}")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from chaos.experiment import LoadedExperiment, load_experiment
-from chaos.run.campaign.arms import arms_of, parse_settings, plan_runs
+from chaos.run.campaign.arms import OtherVersion, arms_of, plan_runs
 from slo.documents import DocumentError
 
 FACTS = {
@@ -38,7 +38,7 @@ def loaded(tmp_path: Path) -> LoadedExperiment:
 
 def test_arms_take_turns_and_each_turn_has_its_seed(loaded: LoadedExperiment) -> None:
     """A B A B, so that drift hits both; the runs of one turn get the same arrivals."""
-    arms = arms_of(loaded, compare_to={"breaker.min_calls": "5"})
+    arms = arms_of(loaded, compare_to=OtherVersion({"breaker.min_calls": "5"}))
     planned = plan_runs(arms, 2)
     assert [one.arm.role for one in planned] == ["experiment", "compared"] * 2
     assert [one.loaded.experiment.load.seed for one in planned] == [7, 7, 8, 8]
@@ -74,12 +74,23 @@ def test_a_control_that_is_not_there_is_refused(tmp_path: Path) -> None:
         arms_of(load_experiment(tmp_path / "tiny.yaml"), control=True)
 
 
-def test_settings_to_compare_with_are_read_or_refused() -> None:
-    """KEY=VALUE, several with commas, `service.` may stand before the key."""
-    assert parse_settings("breaker.min_calls=5, service.resilience=off") == {
-        "breaker.min_calls": "5",
-        "resilience": "off",
-    }
-    for wrong in ("", "breaker", "=5", "a=", "a=1,,b=2", "http://127.0.0.1:8080"):
-        with pytest.raises(DocumentError, match="write KEY=VALUE"):
-            parse_settings(wrong)
+def test_another_version_is_settings_or_a_target_file(loaded: LoadedExperiment) -> None:
+    """KEY=VALUE, several with commas, `service.` may stand before the key; or where one runs already."""
+    other = OtherVersion.parse("breaker.min_calls=5, service.resilience=off")
+    assert other == OtherVersion({"breaker.min_calls": "5", "resilience": "off"})
+    experiment, there = arms_of(loaded, compare_to=OtherVersion.parse("targets/staging.yaml"))
+    assert there.stack == "targets/staging.yaml" and there.name == "at staging" and not experiment.stack
+    assert there.loaded is loaded
+
+
+@pytest.mark.parametrize("wrong", ["", "breaker", "=5", "a=", "a=1,,b=2"])
+def test_what_is_no_other_version_is_refused(wrong: str) -> None:
+    """The message shows both forms."""
+    with pytest.raises(DocumentError, match=r"write KEY=VALUE.* or the path of a target file"):
+        OtherVersion.parse(wrong)
+
+
+def test_a_bare_url_is_no_other_version() -> None:
+    """It does not say where faults could go in, nor where the spans come out."""
+    with pytest.raises(DocumentError, match="write both into a target file"):
+        OtherVersion.parse("http://127.0.0.1:8080")
