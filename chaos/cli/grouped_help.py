@@ -6,7 +6,7 @@ without frames can be read in any terminal, and searched.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from typer.core import TyperGroup
@@ -21,6 +21,15 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
 """A command that stands in none of them is shown last, under `More`."""
 
 
+def in_sections(names: Iterable[str]) -> dict[str, list[str]]:
+    """The names by section, in its order."""
+    known = set(names)
+    named = {name for section in SECTIONS.values() for name in section}
+    sections = {**SECTIONS, "More": tuple(sorted(known - named))}
+    found = {title: [name for name in section if name in known] for title, section in sections.items()}
+    return {title: section for title, section in found.items() if section}
+
+
 class GroupedCommands(TyperGroup):
     """The group of all commands."""
 
@@ -28,14 +37,12 @@ class GroupedCommands(TyperGroup):
         """A section for each purpose, columns in line."""
         del ctx
         shown = {name: command for name, command in self.commands.items() if not command.hidden}
-        named = {name for names in SECTIONS.values() for name in names}
         longest = max(map(len, shown))
-        for title, names in {**SECTIONS, "More": tuple(sorted(set(shown) - named))}.items():
-            rows = [
-                (f"{name:<{longest}}", shown[name].get_short_help_str(formatter.width - longest - 6))
-                for name in names
-                if name in shown
-            ]
-            if rows:
-                with formatter.section(title):
-                    formatter.write_dl(rows)
+        for title, names in in_sections(shown).items():
+            with formatter.section(title):
+                formatter.write_dl(
+                    [
+                        (f"{name:<{longest}}", shown[name].get_short_help_str(formatter.width - longest - 6))
+                        for name in names
+                    ]
+                )
