@@ -17,6 +17,7 @@ from chaos.faults import Fault, parse_fault
 from chaos.journeys_folder import known_journeys
 from slo import assertions, objectives
 from slo.documents import Document, DocumentError, Location, did_you_mean
+from slo.segments import default_table
 
 
 def parse_faults(document: Document, written: Mapping[str, Any]) -> tuple[dict[str, Fault], list[str]]:
@@ -59,7 +60,7 @@ def check_relations(
     return [
         *_journeys(document, experiment),
         *_faults_of_phases(document, experiment),
-        *_assertions(document, experiment),
+        *_assertions(document, experiment, judged_by),
         *_controls(document, experiment, judged_by),
     ]
 
@@ -82,28 +83,20 @@ def _faults_of_phases(document: Document, experiment: Experiment) -> Iterable[st
                 yield document.problem(("phases", index, "faults"), message)
 
 
-def _assertions(document: Document, experiment: Experiment) -> Iterable[str]:
+def _assertions(
+    document: Document, experiment: Experiment, judged_by: objectives.Objectives | None
+) -> Iterable[str]:
     phases = [phase.name for phase in experiment.phases]
+    table = judged_by.table if judged_by else default_table()
     for index, raw in enumerate(experiment.assertions):
-        at = ("assertions", index)
-        try:
-            assertions.parse(raw)
-        except ValidationError as error:
-            yield from document.problems_of(error, at=at)
-        except ValueError as error:
-            yield document.problem(at, str(error))
-        for name, parameters in raw.items():
-            for key in ("after", "in"):
-                phase = parameters.get(key) if isinstance(parameters, Mapping) else None
-                if isinstance(phase, str) and phase not in phases:
-                    hint = f"{did_you_mean(phase, phases)}; there are: {', '.join(phases)}"
-                    yield document.problem((*at, name, key), f"no phase is called {phase!r}{hint}")
+        for where, message in assertions.problems_of(raw, phases, table.guards):
+            yield document.problem(("assertions", index, *where), message)
 
 
 def _controls(
     document: Document, experiment: Experiment, judged_by: objectives.Objectives | None
 ) -> Iterable[str]:
-    rules = [name for raw in experiment.assertions for name in raw]
+    rules = [assertions.name_of(raw) for raw in experiment.assertions]
     known = [*(one.name for one in judged_by.objectives), *rules] if judged_by else []
     for index, control in enumerate(experiment.negative_controls):
         is_list = isinstance(document.data.get("negative_control"), list)

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError, create_model
 from slo.assertions.assertion import Assertion, register, registered
 from slo.documents import Location, did_you_mean, explain
 
-__all__ = ["Assertion", "all_assertions", "parse", "problems_of", "register"]
+__all__ = ["Assertion", "all_assertions", "name_of", "parse", "problems_of", "register"]
 
 
 def all_assertions() -> dict[str, type[Assertion]]:
@@ -34,24 +34,41 @@ def parse(raw: Mapping[str, Any]) -> Assertion:
     return found
 
 
-def problems_of(raw: Mapping[str, Any], phases: Collection[str]) -> list[tuple[Location, str]]:
+def name_of(raw: Mapping[str, Any]) -> str:
+    """What a verdict calls an assertion."""
+    try:
+        return parse(raw).called
+    except ValueError:
+        return str(next(iter(raw), "assertion"))
+
+
+def problems_of(
+    raw: Mapping[str, Any], phases: Collection[str], breakers: Collection[str]
+) -> list[tuple[Location, str]]:
     """What is wrong with an assertion as an experiment writes it, and where below the assertion."""
     try:
-        parsed = parse(raw)
+        parse(raw)
     except ValidationError as error:
         model = _holder(next(iter(raw)))
         return [(tuple(detail["loc"]), explain(dict(detail), model)) for detail in error.errors()]
     except ValueError as error:
         return [((), str(error))]
-    (name,) = raw
+    ((name, parameters),) = raw.items()
+    named = {"breaker": ("breaker", breakers), "after": ("phase", phases), "in": ("phase", phases)}
     return [
         (
             (name, key),
-            f"no phase is called {phase!r}{did_you_mean(phase, phases)}; allowed are {', '.join(phases)}",
+            f"no {what} is called {one!r}{did_you_mean(one, known)}; allowed are {', '.join(known)}",
         )
-        for key, phase in parsed.phases
-        if phase not in phases
+        for key, (what, known) in named.items()
+        for one in _listed((parameters or {}).get(key))
+        if one not in known
     ]
+
+
+def _listed(value: Any) -> list[str]:
+    given = value if isinstance(value, list) else [value]
+    return [str(one) for one in given if one is not None]
 
 
 def _only_entry(raw: Mapping[str, Any]) -> tuple[str, Any]:

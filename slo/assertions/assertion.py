@@ -44,11 +44,6 @@ class Assertion(BaseModel):
         """What reports call it."""
         return self.name
 
-    @property
-    def phases(self) -> tuple[tuple[str, str], ...]:
-        """The phases that it names, each with the key that names it."""
-        return ()
-
     def result(self, kind: Verdicts, message: str, facts: dict[str, Any] | None = None) -> verdict.Assertion:
         """The outcome of this assertion, in the verdict's form."""
         plain = self.model_dump(mode="json", by_alias=True, exclude_none=True)

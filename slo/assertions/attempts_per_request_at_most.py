@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from slo import verdict
 from slo.assertions.assertion import MOST_EXAMPLES, Assertion, register
 from slo.evidence import Evidence
-from slo.segments.selection import known_segment
+from slo.segments.selection import SegmentName
 
 
 @register
@@ -22,10 +22,10 @@ class AttemptsPerRequestAtMost(Assertion):
     """No request makes more than `attempts` calls of `segment`, first ones, retries and hedges together."""
 
     name: ClassVar[str] = "attempts_per_request_at_most"
-    segment: str = Field(description="the segment with one span for each call: `search` or `generate`")
+    segment: SegmentName = Field(
+        description="the segment with one span for each call: `search` or `generate`"
+    )
     attempts: int = Field(ge=1, description="how many calls, the first included")
-
-    _segment_is_known = field_validator("segment", mode="before")(known_segment)
 
     def check(self, evidence: Evidence) -> verdict.Assertion:
         """The spans of the segment, trace by trace."""

@@ -10,7 +10,6 @@ from slo import verdict
 from slo.assertions.assertion import Assertion, register
 from slo.assertions.guarded import turned_away
 from slo.evidence import Evidence
-from slo.segments.selection import BreakerName
 from slo.transitions import CLOSED, OPEN, stretches
 from slo.units import Duration, format_duration
 
@@ -20,14 +19,9 @@ class BreakerCloses(Assertion):
     """`breaker` is closed for good no later than `within` after the end of the phase `after`."""
 
     name: ClassVar[str] = "breaker_closes"
-    breaker: BreakerName = Field(description="the breaker's name: `vector_db` or `llm`")
+    breaker: str = Field(description="the breaker's name: `vector_db` or `llm`")
     within: Duration = Field(gt=0.0, description="from the phase's end to the breaker's last log record")
     after: str = Field(description="the phase from whose end it counts")
-
-    @property
-    def phases(self) -> tuple[tuple[str, str], ...]:
-        """The one from whose end it counts."""
-        return (("after", self.after),)
 
     def check(self, evidence: Evidence) -> verdict.Assertion:
         """A breaker that closed and opened again has not closed."""

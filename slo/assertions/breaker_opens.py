@@ -10,7 +10,6 @@ from pydantic import Field
 from slo import verdict
 from slo.assertions.assertion import Assertion, register
 from slo.evidence import Evidence
-from slo.segments.selection import BreakerName
 from slo.transitions import OPEN, stretches
 from slo.units import Duration, format_duration
 
@@ -20,7 +19,7 @@ class BreakerOpens(Assertion):
     """`breaker` opens no later than `within` after the first fault on its dependency is in."""
 
     name: ClassVar[str] = "breaker_opens"
-    breaker: BreakerName = Field(description="the breaker's name: `vector_db` or `llm`")
+    breaker: str = Field(description="the breaker's name: `vector_db` or `llm`")
     within: Duration = Field(gt=0.0, description="from the injection to the breaker's log record")
 
     def check(self, evidence: Evidence) -> verdict.Assertion:

@@ -14,7 +14,6 @@ from slo import verdict
 from slo.assertions.assertion import Assertion, register
 from slo.assertions.guarded import probes_of
 from slo.evidence import Evidence
-from slo.segments.selection import BreakerName
 
 
 @register
@@ -22,7 +21,7 @@ class HalfOpenProbesAtMost(Assertion):
     """While `breaker` is half open, no more than `probes` calls are under way at a time."""
 
     name: ClassVar[str] = "half_open_probes_at_most"
-    breaker: BreakerName = Field(description="the breaker's name: `vector_db` or `llm`")
+    breaker: str = Field(description="the breaker's name: `vector_db` or `llm`")
     probes: int = Field(ge=1, description="how many calls at a time")
 
     def check(self, evidence: Evidence) -> verdict.Assertion:

@@ -15,7 +15,6 @@ from slo.assertions.assertion import Assertion, register
 from slo.assertions.guarded import PROBE_LOG_S, probes_of
 from slo.evidence import Evidence
 from slo.segments import JOURNEY
-from slo.segments.selection import BreakerName
 from slo.transitions import OPEN, stretches
 
 IN_FLIGHT_S = 0.020
@@ -27,7 +26,7 @@ class NoCallsWhileOpen(Assertion):
     """No call that `breaker` guards starts while it is open; half open, at most `allow_probes` at a time."""
 
     name: ClassVar[str] = "no_calls_while_open"
-    breaker: BreakerName = Field(description="the breaker's name: `vector_db` or `llm`")
+    breaker: str = Field(description="the breaker's name: `vector_db` or `llm`")
     allow_probes: int = Field(default=1, ge=0, description="how many calls at a time while it is half open")
 
     def check(self, evidence: Evidence) -> verdict.Assertion:

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable
 from typing import Annotated, ClassVar
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from slo import verdict
 from slo.assertions.assertion import MOST_EXAMPLES, Assertion, register
@@ -30,6 +30,7 @@ _OPERATORS: dict[str, Callable[[int, int], bool]] = {
     ">": operator.gt,
 }
 _COUNT = re.compile(r"\s*(<=|>=|=|<|>)\s*(\d{1,9})\s*")
+_COUNT_SCHEMA = {"type": "string", "pattern": f"^{_COUNT.pattern}$"}
 _NOTHING = Where("FALSE", ())
 
 
@@ -52,7 +53,7 @@ class Traces(Assertion):
     select: SpanSelector = Field(description="a span that the trace has")
     with_: SpanSelector | None = Field(None, alias="with", description="another span that it has as well")
     without: SpanSelector | None = Field(None, description="a span that it has not")
-    count: Annotated[str, BeforeValidator(_is_count)] = Field(
+    count: Annotated[str, BeforeValidator(_is_count), WithJsonSchema(_COUNT_SCHEMA)] = Field(
         description="how many traces: `=`, `<`, `<=`, `>` or `>=` and a number"
     )
     in_: Patterns = Field(
@@ -63,11 +64,6 @@ class Traces(Assertion):
     def called(self) -> str:
         """Several of these stand in one experiment, so each may have a name of its own."""
         return self.label or self.name
-
-    @property
-    def phases(self) -> tuple[tuple[str, str], ...]:
-        """Those in which the traces begin."""
-        return tuple(("in", name) for name in self.in_)
 
     def check(self, evidence: Evidence) -> verdict.Assertion:
         """One pass over all spans; a trace belongs to the phase in which its first span starts."""

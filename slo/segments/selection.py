@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
 from slo.documents import did_you_mean
 from slo.otlp import KINDS
@@ -41,9 +41,8 @@ def known_segment(value: Any) -> str:
     return _known(value, "segment", default_table().segments)
 
 
-def known_breaker(value: Any) -> str:
-    """The name of a breaker that guards a segment. Raises ValueError with what is allowed."""
-    return _known(value, "breaker", default_table().guards)
+def _segments() -> dict[str, Any]:
+    return {"enum": list(default_table().segments)}
 
 
 def _known(value: Any, what: str, allowed: Iterable[str]) -> str:
@@ -54,16 +53,28 @@ def _known(value: Any, what: str, allowed: Iterable[str]) -> str:
     return str(value)
 
 
-BreakerName = Annotated[str, BeforeValidator(known_breaker)]
+_PATTERNS_SCHEMA: dict[str, Any] = {
+    "anyOf": [
+        {"type": ["string", "number", "boolean"]},
+        {"type": "array", "items": {"type": ["string", "number", "boolean"]}, "minItems": 1},
+    ]
+}
 Patterns = Annotated[
-    tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(_listed), Field(min_length=1)
+    tuple[Annotated[str, Field(min_length=1)], ...],
+    Field(min_length=1),
+    BeforeValidator(_listed),
+    WithJsonSchema(_PATTERNS_SCHEMA),
+]
+"""One value or several, as people write them; texts as spans carry them."""
+SegmentName = Annotated[
+    str, BeforeValidator(known_segment), Field(json_schema_extra=lambda schema: schema.update(_segments()))
 ]
 
 
 class SpanSelector(Selector):
     """Spans by segment, name, kind, status, attributes and duration; at least one of them."""
 
-    segment: str | None = Field(None, description="a segment of the answer's path")
+    segment: SegmentName | None = Field(None, description="a segment of the answer's path")
     name: Patterns = Field((), description="the span's name; `*` stands for anything")
     kind: Patterns = Field((), description="`Server`, `Client`, `Internal`, `Producer` or `Consumer`")
     status: Literal["error", "ok"] | None = Field(
@@ -80,8 +91,6 @@ class SpanSelector(Selector):
         if not isinstance(value, Mapping | SpanSelector):
             raise ValueError(f"{value!r} is not a selector; write a mapping, such as {{segment: generate}}")
         return value
-
-    _segment_is_known = field_validator("segment", mode="before")(known_segment)
 
     @field_validator("status", mode="before")
     @classmethod

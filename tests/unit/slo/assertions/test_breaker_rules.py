@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from slo.assertions import problems_of
+
 
 def test_one_leak_in_ten_thousand_traces_is_found_and_named(story, assess):
     """A single search while the breaker is open fails the rule; the tree of its trace marks the span."""
@@ -118,10 +120,17 @@ def test_an_opening_that_fails_shows_the_calls_that_it_should_have_stopped(healt
     assert len(found.exemplars) == 5
 
 
-@pytest.mark.parametrize("name", ["breaker_opens", "no_calls_while_open", "half_open_probes_at_most"])
+RULES = {
+    "breaker_opens": {"within": "1s"},
+    "breaker_closes": {"within": "1s", "after": "fault"},
+    "no_calls_while_open": {},
+    "half_open_probes_at_most": {"probes": 3},
+}
+
+
+@pytest.mark.parametrize("name", RULES)
 def test_an_unknown_breaker_is_refused_before_the_run(name):
     """A misspelt breaker would never have opened."""
-    from slo.assertions import problems_of
-
-    problems = dict(problems_of({name: {"breaker": "vectordb"}}, []))
-    assert "did you mean vector_db?" in problems[(name, "breaker")]
+    problems = dict(problems_of({name: RULES[name] | {"breaker": "vectordb"}}, ["fault"], ["vector_db"]))
+    assert list(problems) == [(name, "breaker")]
+    assert "did you mean vector_db?" in problems[name, "breaker"]

@@ -142,7 +142,7 @@ RULE = {"select": {"segment": "generate"}, "count": "= 0"}
 )  # fmt: skip
 def test_mistakes_are_told_where_they_stand_and_what_is_allowed(change, at, says):
     """The key, the value, what is allowed, and the likely meaning."""
-    found = dict(problems_of({"traces": RULE | change}, ["baseline", "fault"]))
+    found = dict(problems_of({"traces": RULE | change}, ["baseline", "fault"], ["vector_db"]))
     assert list(found) == [("traces", *at)]
     assert says in found["traces", *at]
 
@@ -168,7 +168,7 @@ VALUES = st.recursive(
 @given(parameters=VALUES)
 def test_whatever_is_written_is_a_rule_or_a_list_of_problems(parameters):
     """No selector, however wrong, ends in a traceback."""
-    for where, message in problems_of({"traces": parameters}, ["fault"]):
+    for where, message in problems_of({"traces": parameters}, ["fault"], ["llm"]):
         assert all(isinstance(step, str | int) for step in where)
         assert message
 
