@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import socket
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, IncompleteRead
 from typing import Any
@@ -52,7 +53,15 @@ class _BoundedSocket(socket.socket):
         super().sendall(*arguments)
 
 
-def call(method: str, host: str, port: int, path: str, body: object, timeout_s: float) -> Answer:
+def call(
+    method: str,
+    host: str,
+    port: int,
+    path: str,
+    body: object,
+    timeout_s: float,
+    headers: Mapping[str, str] | None = None,
+) -> Answer:
     """Send `body` as JSON unless it is `None`, and read the answer to its end."""
     ends_s = time.monotonic() + timeout_s
     connection = HTTPConnection(host, port, timeout=timeout_s)
@@ -61,10 +70,10 @@ def call(method: str, host: str, port: int, path: str, body: object, timeout_s: 
         connection.sock = bounded = _BoundedSocket(fileno=connection.sock.detach())
         bounded.ends_s = ends_s
         if body is None:
-            connection.request(method, path)
+            connection.request(method, path, headers=dict(headers or {}))
         else:
             sent = json.dumps(body).encode()
-            connection.request(method, path, sent, {"Content-Type": "application/json"})
+            connection.request(method, path, sent, {"Content-Type": "application/json", **(headers or {})})
         with connection.getresponse() as answer:
             content = answer.read(MOST_BYTES)
             if len(content) == MOST_BYTES:

@@ -51,6 +51,10 @@ class ProxyState:
     lease: str = ""
 
 
+TOKEN_VARIABLE = "RAGQUAKE_PROXY_TOKEN"
+"""What a built-in proxy that listens on a network asks its callers for; Toxiproxy takes no notice of it."""
+
+
 class FaultProxyError(Exception):
     """The fault proxy did not do what was asked; `asked`, `status` and `answer` say what came back."""
 

@@ -7,6 +7,7 @@ is no JSON, or not the JSON that was expected, would be a traceback somewhere la
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TypeVar, overload
@@ -16,7 +17,13 @@ from toxiproxy.api import validate_response
 from toxiproxy.exceptions import InvalidToxic, NotFound, ProxyExists
 
 from chaos.control import bounded_call
-from chaos.control.fault_proxy import FaultProxyError, ProxyGoneError, ProxyHungError, ProxyMissingError
+from chaos.control.fault_proxy import (
+    TOKEN_VARIABLE,
+    FaultProxyError,
+    ProxyGoneError,
+    ProxyHungError,
+    ProxyMissingError,
+)
 
 T = TypeVar("T")
 _STATUS_OF = {ProxyExists: 409, NotFound: 404, InvalidToxic: 400}
@@ -31,6 +38,8 @@ class FaultProxyApi:
         self._host, self._port = _address(api)
         if not timeout_s > 0:
             raise ValueError(f"timeout_s={timeout_s!r} would wait for nothing; give a number above 0")
+        token = os.environ.get(TOKEN_VARIABLE)
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self.api = api.rstrip("/")
         self.timeout_s = timeout_s
 
@@ -53,7 +62,7 @@ class FaultProxyApi:
         timeout_s = timeout_s or self.timeout_s
         try:
             answer = validate_response(
-                bounded_call.call(method, self._host, self._port, path, body, timeout_s)
+                bounded_call.call(method, self._host, self._port, path, body, timeout_s, self._headers)
             )
         except (ProxyExists, NotFound, InvalidToxic) as refusal:
             status = _STATUS_OF[type(refusal)]

@@ -1,7 +1,7 @@
 """`python -m chaos.proxy --host 127.0.0.1 --port 8474`: the built-in fault proxy as a process.
 
-The API has no password, as Toxiproxy's has none, and whoever reaches it can open ports and cut
-connections. So it listens on loopback and nowhere else; to share one, run Toxiproxy in the compose stack.
+Whoever reaches the API can open ports and cut connections. So it listens on loopback, where no password is
+asked for, as Toxiproxy asks for none; anywhere else only with a token, which every caller must send.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import contextlib
 import logging
+import os
 import random
 import signal
 import sys
@@ -19,11 +20,13 @@ from typing import IO, Any
 
 import uvicorn
 
+from chaos.control.fault_proxy import TOKEN_VARIABLE
 from chaos.proxy.acceptor import all_descriptors
 from chaos.proxy.addresses import AddressError, listen_on, name_of
 from chaos.proxy.api import Api
 from chaos.proxy.bounded_http import BoundedHttp
 from chaos.proxy.evidence import Evidence
+from chaos.proxy.gate import LEAST_TOKEN, Gate
 from chaos.proxy.registry import Registry
 from chaos.proxy.toxiproxy_calls import VERSION
 from chaos.safety.notations import is_loopback
@@ -39,7 +42,11 @@ def main(arguments: list[str] | None = None, prog: str = "python -m chaos.proxy"
         description="The built-in fault proxy: Toxiproxy's API, faults on requests, leases, evidence.",
         epilog=f"Example: {prog} --port 8474 --evidence faults.jsonl; docs/reference/proxy.md has the calls.",
     )
-    parser.add_argument("--host", default="127.0.0.1", help="loopback address of the API (127.0.0.1)")
+    parser.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="address of the API; without a token loopback alone (127.0.0.1)",
+    )
     parser.add_argument("--port", type=int, default=8474, help="port of the API; 0 picks a free one (8474)")
     parser.add_argument("--seed", type=int, default=1, help="seed of jitter, toxicity and slice sizes (1)")
     parser.add_argument(
@@ -49,10 +56,14 @@ def main(arguments: list[str] | None = None, prog: str = "python -m chaos.proxy"
         help="append what faults did to each connection and request, as JSON lines",
     )
     options = parser.parse_args(arguments)
-    if not is_loopback(options.host):
+    token = os.environ.get(TOKEN_VARIABLE) or None
+    if token is None and not is_loopback(options.host):
         parser.error(
-            f"--host {options.host}: the API has no password; allowed are localhost, 127.0.0.1 and ::1"
+            f"--host {options.host}: without a password allowed are localhost, 127.0.0.1 and ::1; set "
+            f"{TOKEN_VARIABLE}, here and where ragquake runs, to listen on others"
         )
+    if token is not None and (len(token) < LEAST_TOKEN or not (token.isascii() and token.isprintable())):
+        parser.error(f"{TOKEN_VARIABLE}: at least {LEAST_TOKEN} characters of printable ASCII are asked for")
     if not 0 <= options.port <= 65535:
         parser.error(f"--port {options.port}: a port is a number from 0 to 65535; 0 picks a free one")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
@@ -75,7 +86,7 @@ def main(arguments: list[str] | None = None, prog: str = "python -m chaos.proxy"
     print(_HOW_TO.format(api=api), flush=True)
     registry = Registry(random.Random(options.seed), Evidence(file), descriptors=all_descriptors())
     config = uvicorn.Config(
-        Api(registry),
+        Api(registry, Gate(token)),
         http=BoundedHttp,
         ws="none",
         lifespan="off",

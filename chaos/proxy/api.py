@@ -19,6 +19,7 @@ from chaos.proxy.answers import Answer, Route, bad_body, error_json
 from chaos.proxy.asked import RefusedError
 from chaos.proxy.bodies import BadBodyError
 from chaos.proxy.extensions import extension_routes
+from chaos.proxy.gate import Gate, tell
 from chaos.proxy.registry import Registry
 from chaos.proxy.toxiproxy_calls import toxiproxy_routes
 
@@ -31,9 +32,10 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
 class Api:
-    """The ASGI application over one registry."""
+    """The ASGI application over one registry, behind a gate."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, gate: Gate | None = None) -> None:
+        self._gate = gate or Gate()
         self._routes: tuple[Route, ...] = (*toxiproxy_routes(registry), *extension_routes(registry))
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
@@ -41,7 +43,13 @@ class Api:
             raise RuntimeError(f"the fault proxy's API speaks HTTP, not {scope['type']}")
         agent = dict(scope["headers"]).get(b"user-agent", b"")
         query = bytes(scope["query_string"])
-        answer, matched = await self._route(scope["method"], _path_of(scope), agent, query, receive)
+        try:
+            self._gate.check(scope)
+        except RefusedError as refused:
+            answer, matched = _refusal(refused), False
+        else:
+            answer, matched = await self._route(scope["method"], _path_of(scope), agent, query, receive)
+        tell(scope, answer.status)
         headers = []
         if matched:
             headers.append((b"x-toxiproxy-request-id", secrets.token_hex(10).encode()))
@@ -77,13 +85,14 @@ class Api:
                 names = (name.replace(_SLASH_IN_A_NAME, "/") for name in found.groups())
                 return await methods[method](*names, body), True
             except RefusedError as refused:
-                return _text(refused.status, _json(error_json(refused)) + "\n"), True
+                return _refusal(refused), True
             except BadBodyError as bad:
-                return _text(400, _json(error_json(bad_body(bad))) + "\n"), True
+                return _refusal(bad_body(bad)), True
             except Exception as broken:
                 _log.exception("%s %s failed", method, path.replace(_SLASH_IN_A_NAME, "%2F"))
-                failed = RefusedError(f"the proxy itself failed: {broken!r}; its log has more", 500)
-                return _text(500, _json(error_json(failed)) + "\n"), True
+                return _refusal(
+                    RefusedError(f"the proxy itself failed: {broken!r}; its log has more", 500)
+                ), True
         return _text(404, "404 page not found\n"), False
 
 
@@ -115,6 +124,10 @@ async def _read_body(receive: Receive) -> bytes:
             raise RefusedError(f"the request body is above {_MAX_BODY_BYTES} bytes", 413)
         if not message.get("more_body"):
             return body
+
+
+def _refusal(refused: RefusedError) -> Answer:
+    return _text(refused.status, _json(error_json(refused)) + "\n")
 
 
 def _text(status: int, text: str) -> Answer:

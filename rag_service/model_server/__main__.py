@@ -149,6 +149,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     engine = Engine(preset, Random(options.seed))
     faults = FaultSet(Random(f"faults {options.seed}"))
     app = make_app(engine, options.model, time.time, uuid4, faults, Gate(options.admin_token or None))
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("rag_service.model_server.admin").setLevel(logging.INFO)
     logging.getLogger("uvicorn.error").addFilter(_is_unasked)
     try:
         time.sleep(options.startup)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hmac
 import json
+import logging
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -22,6 +23,7 @@ from rag_service.model_server.fault_set import Armed, FaultSet, parse_fault, par
 from rag_service.model_server.openai_errors import ApiError
 
 MAX_BODY_BYTES = 64 * 1024
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +81,18 @@ def admin_routes(engine: Engine, faults: FaultSet, gate: Gate) -> list[Route]:
             faults.replace(parse_faults(_json(await _body(request))))
         elif request.method == "DELETE":
             faults.replace(())
+        _tell(request)
         return listed()
 
     async def on_fault(request: Request) -> Response:
         gate.check(request)
         name = request.path_params["name"]
         if request.method == "PUT":
-            return JSONResponse(_shown(faults.put(name, parse_fault(_json(await _body(request))))))
-        return JSONResponse(_shown(faults.take(name) if request.method == "DELETE" else faults.get(name)))
+            answer = _shown(faults.put(name, parse_fault(_json(await _body(request)))))
+        else:
+            answer = _shown(faults.take(name) if request.method == "DELETE" else faults.get(name))
+        _tell(request)
+        return JSONResponse(answer)
 
     async def on_state(request: Request) -> Response:
         gate.check(request)
@@ -105,6 +111,13 @@ def admin_routes(engine: Engine, faults: FaultSet, gate: Gate) -> list[Route]:
         Route("/admin/faults/{name}", on_fault, methods=["GET", "PUT", "DELETE"]),
         Route("/admin/state", on_state, methods=["GET"]),
     ]
+
+
+def _tell(request: Request) -> None:
+    """Log who changed what; what only looks is not worth a line."""
+    if request.method not in ("GET", "HEAD"):
+        who = f"{request.client.host}:{request.client.port}" if request.client else "somebody"
+        _log.info("%s: %s %s", who, request.method, request.url.path)
 
 
 def _shown(armed: Armed) -> dict[str, object]:

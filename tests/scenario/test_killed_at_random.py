@@ -56,9 +56,9 @@ MOMENTS: Mapping[str, tuple[str, int, int, float]] = {
     "while the stack starts": ("run.started", 1, 1, 6.0),
     "as the load begins": ("load.started", 1, 1, 1.0),
     "in the baseline": ("phase.started", 1, 1, 1.0),
-    "while a fault goes in": ("undo.declared", 1, 6, 0.1),
-    "with faults in": ("fault.verified", 1, 6, 1.5),
-    "while a fault comes out": ("fault.removed", 1, 6, 0.3),
+    "while a fault goes in": ("undo.declared", 1, 5, 0.1),
+    "with faults in": ("fault.verified", 1, 5, 1.5),
+    "while a fault comes out": ("fault.removed", 1, 5, 0.3),
     "at the end of the load": ("phase.ended", 4, 4, 0.5),
     "while judging": ("run.finished", 1, 1, 4.0),
 }
