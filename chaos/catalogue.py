@@ -156,7 +156,8 @@ def planned_fault_rows(loaded: LoadedExperiment) -> list[Row]:
 
 
 def history_rows(runs: Path) -> list[Row]:
-    """Earlier verdicts and breaking points, the newest first."""
+    """Earlier verdicts, of single runs and of those that belonged together, and breaking points, the newest
+    first."""
     history = History(runs / FILE)
     verdicts = [
         (one.started_at_s or 0.0, one.experiment, one.verdict, one.headline) for one in history.verdicts()
@@ -165,6 +166,10 @@ def history_rows(runs: Path) -> list[Row]:
         (one.found_at_s, f"{one.experiment} over {one.parameter}", "breaking point", _bracket(one))
         for one in history.breaking_points()
     ]
+    together = [
+        (one.started_at_s, f"{one.name}, {len(one.runs)} runs", one.verdict, one.headline)
+        for one in history.campaigns()
+    ]
     return [
         {
             "when": time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(at_s)),
@@ -172,7 +177,7 @@ def history_rows(runs: Path) -> list[Row]:
             "verdict": verdict,
             "in short": short,
         }
-        for at_s, what, verdict, short in sorted([*verdicts, *points], key=lambda row: -row[0])
+        for at_s, what, verdict, short in sorted([*verdicts, *points, *together], key=lambda row: -row[0])
     ]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from slo.history import BreakingPoint, History, HistoryBusyError, fingerprint
+from slo.history import BreakingPoint, History, HistoryBusyError, RecordedCampaign, fingerprint
 
 
 def test_a_verdict_is_kept_once_and_whole(healthy, judge, tmp_path: Path):
@@ -32,6 +32,17 @@ def test_breaking_points_are_listed_newest_first(tmp_path: Path):
     history.record_breaking_point(newer)
     assert history.breaking_points("spike") == (newer, older)
     assert history.breaking_points("steady") == ()
+
+
+def test_runs_that_belonged_together_are_kept_as_one(tmp_path: Path):
+    """The newest first; recording one again replaces it."""
+    history = History(tmp_path / "history.duckdb")
+    assert history.campaigns() == ()
+    first = RecordedCampaign("c1", "ci", 1.0, "pass", "runs/c1.campaign", "4 of 4", ("r1", "r2"))
+    second = RecordedCampaign("c2", "spike", 2.0, "inconclusive", "runs/c2.campaign", "1 of 2")
+    for one in (first, second, first):
+        history.record_campaign(one)
+    assert history.campaigns() == (second, first)
 
 
 def test_another_question_or_machine_is_not_comparable(healthy, judge):
