@@ -131,5 +131,5 @@ def _run(plan: Plan) -> verdict.Run:
 
 
 def _environment(stack: Mapping[str, Any]) -> dict[str, Any]:
-    told = ("kind", "proxy", "requests_proxy", "model_server", "versions", "machine")
+    told = ("kind", "target", "proxy", "requests_proxy", "model_server", "versions", "machine")
     return {key: stack[key] for key in told if stack.get(key) is not None}

@@ -220,5 +220,7 @@ def fingerprint(verdict: Verdict) -> str:
         "machine": verdict.environment.get("machine"),
         "model": [model_server.get("kind"), model_server.get("model")],
     }
+    if target := verdict.environment.get("target"):
+        asked["target"] = target  # another service than the one that a run starts itself
     text = json.dumps(asked, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
