@@ -64,7 +64,7 @@ class StopCondition(Part):
     ] = Field(description="the limit: a ratio or a duration, as fits the indicator")
     for_s: BoundedDuration = Field(alias="for", description="how long it stays above, window after window")
     min_samples: Annotated[int, Field(ge=1, le=10_000)] = Field(
-        5, description="a window with fewer samples says nothing"
+        5, description="with fewer samples in all that time nothing is concluded"
     )
 
     @field_validator("indicator", mode="after")

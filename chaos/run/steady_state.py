@@ -95,7 +95,7 @@ def require_steady_state(stack: Stack, within_s: float, journal: Journal) -> Non
             "steady state: the service is not well, and no fault was in yet: " + "; ".join(seen.off)
         )
     journal.append(
-        "steady_state.held", answers=seen.answers, slowest_s=seen.slowest_s, breakers=dict(seen.breakers)
+        "service.steady", answers=seen.answers, slowest_s=seen.slowest_s, breakers=dict(seen.breakers)
     )
 
 
@@ -104,7 +104,7 @@ def tell_whether_well_again(stack: Stack, journal: Journal, progress: Progress) 
     progress.step("looking whether the service is well again")
     seen = look_at_steady_state(stack, AFTERWARDS_WITHIN_S / 3, AFTERWARDS_WITHIN_S)
     journal.append(
-        "steady_state.afterwards",
+        "service.afterwards",
         held=seen.holds,
         off=list(seen.off),
         answers=seen.answers,
