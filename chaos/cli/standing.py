@@ -16,6 +16,12 @@ def up(
     port: Annotated[
         list[str] | None, typer.Option("--port", help="PART=NUMBER, e.g. service=8080; others are free ones.")
     ] = None,
+    telemetry: Annotated[
+        str | None,
+        typer.Option(
+            help="HOST:PORT on this machine to which the service sends its spans: for runs that attach to it."
+        ),
+    ] = None,
     llm: Llm = "simulator",
     model: Model = None,
     state: State = Path(".ragquake"),
@@ -26,16 +32,24 @@ def up(
     """
     from chaos.run.progress import TerminalProgress
     from chaos.safety.interruption import interruptible
+    from chaos.safety.targets import decide_address
     from chaos.stack.model_servers import LlmRequest
     from chaos.stack.ports import parse_ports
     from chaos.stack.up import up as bring_up
 
     ports = parse_ports(port or ())
+    endpoint = decide_address("--telemetry", telemetry).url if telemetry is not None else None
     model_server = LlmRequest.parse(llm, model).resolve(state)
     progress = TerminalProgress(console)
     try:
         with interruptible():  # a start of half a minute is ended by whoever closes the terminal, too
-            result = bring_up(state, model_server=model_server, ports=ports, on_progress=progress.step)
+            result = bring_up(
+                state,
+                otlp_endpoint=endpoint,
+                model_server=model_server,
+                ports=ports,
+                on_progress=progress.step,
+            )
     finally:
         progress.close()
     console.print(escape(result.sentence()), highlight=False)
