@@ -88,6 +88,7 @@ def run(
     from chaos.experiment import find_experiment, load_experiment
     from chaos.experiment.needs import require_possible
     from chaos.run.events import EventStream
+    from chaos.run.relay import Relay
     from chaos.run.surroundings import surroundings
     from chaos.stack import require_kind
     from chaos.stack.model_servers import LlmRequest
@@ -106,7 +107,7 @@ def run(
             return
         from chaos.run.runner import RunOptions, run_experiment
 
-        progress = stream or _announced(loaded)
+        progress = Relay(stream or _announced(loaded))
         if several is not None:
             from chaos.run.campaign import run_campaign
 
@@ -192,13 +193,15 @@ def breaking_point_(
     """
     from chaos.cli.last_word import last_word
     from chaos.run.progress import SilentProgress, TerminalProgress
+    from chaos.run.relay import Relay
     from chaos.run.runner import RunOptions
     from chaos.search.breaking_point import Search, search_breaking_point
     from chaos.stack.model_servers import LlmRequest
 
     asked = LlmRequest.parse(llm, model)
     search = Search(experiment, over, lowest, highest, steps, hold, refine, tuple(overrides or ()))
-    with last_word(None), closing(SilentProgress() if as_json else TerminalProgress(console)) as progress:
+    shown = SilentProgress() if as_json else TerminalProgress(console)
+    with last_word(None), closing(Relay(shown)) as progress:
         found = search_breaking_point(search, RunOptions(runs, state, llm=asked), progress)
     if as_json:
         say(json.dumps(found.as_record(), indent=1))

@@ -43,6 +43,7 @@ def suite(
     from chaos.run.campaign.suites import plan_suite
     from chaos.run.events import EventStream
     from chaos.run.progress import TerminalProgress
+    from chaos.run.relay import Relay
     from chaos.run.runner import RunOptions
     from chaos.stack.model_servers import LlmRequest
 
@@ -54,7 +55,7 @@ def suite(
         if dry_run:
             show_planned(plan, as_json)
             return
-        result = run_campaign(plan, options, stream or TerminalProgress(console))
+        result = run_campaign(plan, options, Relay(stream or TerminalProgress(console)))
         tell(result, stream)
     raise typer.Exit(result.exit_code)
 

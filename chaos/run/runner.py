@@ -23,7 +23,7 @@ from chaos.experiment import LoadedExperiment
 from chaos.experiment.needs import act_on_requests, require_possible, seen_through, used_faults
 from chaos.run.barriers import Barriers
 from chaos.run.bundle_folder import new_bundle
-from chaos.run.journal import FILE_NAME, Journal
+from chaos.run.journal import FILE_NAME, Journal, read
 from chaos.run.judgement import judge
 from chaos.run.live import LiveAttempts
 from chaos.run.load import DRAIN_S, STOP_WITHIN_S, JourneysProcess, LoadFiles
@@ -221,8 +221,11 @@ class _Run:
         finally:
             with interruptible(ignore=True):
                 goes_on = self._on is not None and self._on.goes_on
+                heard = len(read(self._journal.path))
                 report = rollback(self._bundle, by="runner", stack_goes_on=goes_on)
                 warden.done()
+                for entry in read(self._journal.path)[heard:]:  # it writes with a journal of its own
+                    self._progress.fact(entry)
         if not report.clean:
             return Ending("error", f"{ending.message or ending.status}; then {report.sentence()}")
         if ending.status != "interrupted" and has_acted(self._bundle):
