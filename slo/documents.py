@@ -24,6 +24,7 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 MAX_BYTES = 1_000_000
 MAX_VALUES = 20_000
 MAX_DEPTH = 30
+MAX_MESSAGE = 1000
 _CORE = "tag:yaml.org,2002:"
 
 Location = tuple[str | int, ...]
@@ -61,6 +62,8 @@ class Document:
 
     def problem(self, location: Location, message: str) -> str:
         """One line that says where (`spike.yaml:12: phases[1].for: …`) and what."""
+        if len(message) > MAX_MESSAGE:
+            message = message[:MAX_MESSAGE] + " …"
         key = format_location(location)
         where = self.mark_of(location)
         note = f" ({where.note})" if where.note else ""
@@ -161,13 +164,33 @@ def explain(detail: Mapping[str, Any], model: type[BaseModel] | None = None) -> 
         allowed = f"; allowed are {', '.join(known)}" if known else ""
         return f"unknown key{did_you_mean(str(detail['loc'][-1]), known)}{allowed}"
     message = str(detail["msg"]).removeprefix("Value error, ")
+    if kind in _WANTED:
+        return f"{_shown(value)}: must be {_WANTED[kind]}"
     if kind == "literal_error":
         known = re.findall(r"'([^']*)'", str(detail["ctx"]["expected"]))
         hint = did_you_mean(str(value), known)
         message = f"{value!r} is not allowed{hint}; allowed: {', '.join(known)}"
+    message = message.replace("Tuple should", "List should").replace(" after validation", "")
     if repr(value) in message or isinstance(value, Mapping | list):
         return message
-    return f"{value!r}: {message[:1].lower()}{message[1:]}"
+    return f"{_shown(value)}: {message[:1].lower()}{message[1:]}"
+
+
+_WANTED: Mapping[str, str] = {
+    **dict.fromkeys(("dict_type", "model_type", "model_attributes_type"), "a mapping of keys to values"),
+    **dict.fromkeys(("tuple_type", "list_type"), "a list, such as [a, b]"),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "true or false"),
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "a whole number"),
+    **dict.fromkeys(("float_type", "float_parsing"), "a number"),
+    "string_type": "text",
+}
+"""What a file would have to hold where pydantic names a type of Python's."""
+
+
+def _shown(value: Any) -> str:
+    """A value as a message has it: a file may hold a megabyte where a number was asked for."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:80]}…"
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -14,12 +14,23 @@ import sys
 import typer
 from typer.exceptions import TyperException
 
-from chaos.cli import calibrating, judging, looking, running, standing, stopping, together
+from chaos.cli import calibrating, judging, looking, running, standing, stopping, together, writing
 from chaos.cli.ending import usage
 from chaos.cli.shared import app, complain
 from chaos.exit_codes import ExitCode
 
-__all__ = ["app", "calibrating", "judging", "looking", "main", "running", "standing", "stopping", "together"]
+__all__ = [
+    "app",
+    "calibrating",
+    "judging",
+    "looking",
+    "main",
+    "running",
+    "standing",
+    "stopping",
+    "together",
+    "writing",
+]
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Commands that only look: `list`, `explain`, `validate`, `history`, `doctor`, `version`."""
+"""Commands that only look: `list`, `explain`, `history`, `doctor`, `version`."""
 
 from __future__ import annotations
 
@@ -64,32 +64,6 @@ def explain(
             raise
         raise DocumentError([nearest_of(what)]) from None
     show_experiment(load_experiment(path), console)
-
-
-@app.command(epilog=example("ragquake validate chaos/experiments", "ragquake validate staging.yaml"))
-def validate(
-    paths: Annotated[list[Path], typer.Argument(help="Experiment or target files, or folders of them.")],
-) -> None:
-    """Check experiment and target files without starting anything."""
-    from chaos.experiment import find_experiment, load_experiment
-    from chaos.stack.target import is_target, load_target
-    from slo.documents import DocumentError
-
-    files = [file for path in paths for file in (sorted(path.glob("*.yaml")) if path.is_dir() else [path])]
-    if not files:
-        raise DocumentError([f"no experiment files (*.yaml) in {', '.join(map(str, paths))}"])
-    problems: list[str] = []
-    for file in files:
-        try:
-            if is_target(file):
-                load_target(file, owned=True)
-            else:
-                load_experiment(find_experiment(str(file)))
-            console.print(f"[green]✓[/] {escape(str(file))}", highlight=False)
-        except DocumentError as error:
-            problems += error.problems
-    if problems:
-        raise DocumentError(problems)
 
 
 @app.command(epilog=example("ragquake history --json"))

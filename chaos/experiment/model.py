@@ -31,22 +31,35 @@ class Load(Part):
 
     baseline_rate: Annotated[
         float, BeforeValidator(_baseline), WithJsonSchema({"type": "string", "pattern": RATE_PATTERN})
-    ]
-    arrivals: Literal["poisson", "constant"] = "poisson"
-    journeys: dict[Name, Annotated[float, Field(gt=0, le=1e6)]] = Field(min_length=1)
-    patience: BoundedDuration = 10.0
-    max_in_flight: Annotated[int, Field(ge=1, le=20_000)] = 2000
-    seed: Annotated[int, Field(ge=0)] = 1
+    ] = Field(description="arrivals of journeys, open loop: users do not wait for each other")
+    arrivals: Literal["poisson", "constant"] = Field(
+        "poisson", description="`poisson`: as chance brings them; `constant`: evenly spaced along the rate"
+    )
+    journeys: dict[Name, Annotated[float, Field(gt=0, le=1e6)]] = Field(
+        min_length=1, description="journeys and their weights"
+    )
+    patience: BoundedDuration = Field(10.0, description="when a user gives up")
+    max_in_flight: Annotated[int, Field(ge=1, le=20_000)] = Field(
+        2000, description="arrivals beyond this are dropped, and counted as dropped"
+    )
+    seed: Annotated[int, Field(ge=0, le=2**53)] = Field(
+        1, description="the same seed gives the same arrivals"
+    )
 
 
 class Phase(Part):
     """A named stretch of the run."""
 
-    name: Name
-    duration_s: BoundedDuration = Field(alias="for")
-    rate: PhaseRate = Rate(multiple=1.0)
-    faults: tuple[str, ...] = ()
-    judged: bool = True
+    name: Name = Field(description="unique; objectives refer to it")
+    duration_s: BoundedDuration = Field(alias="for", description="how long")
+    rate: PhaseRate = Field(
+        Rate(multiple=1.0),
+        description="a multiple of the baseline rate, a rate, or one that changes",
+    )
+    faults: tuple[str, ...] = Field(
+        (), max_length=100, description="the faults that are in during this phase"
+    )
+    judged: bool = Field(True, description="whether objectives apply")
 
     @model_validator(mode="after")
     def _repetitions_are_bounded(self) -> Phase:
@@ -62,25 +75,47 @@ class Phase(Part):
 class Experiment(Part):
     """One experiment, as its file says it."""
 
-    api_version: Literal["ragquake/v1"] = Field(alias="apiVersion")
-    kind: Literal["Experiment"]
-    extends: str | None = None
-    abstract: bool = False
-    variables: dict[str, Scalar] = Field(default_factory=dict)
-    name: Name
-    title: Annotated[str, Field(min_length=1, max_length=200)]
-    owner: Annotated[str, Field(min_length=1, max_length=100)]
-    hypothesis: Annotated[str, Field(min_length=1, max_length=2000)]
-    incidents: tuple[str, ...] = ()
-    load: Load
-    repeats: Annotated[int, Field(ge=1, le=50)] = 1
-    service: dict[str, Scalar] = Field(default_factory=dict)
-    faults: dict[Name, dict[str, Any]] = Field(default_factory=dict)
-    phases: Annotated[tuple[Phase, ...], Field(min_length=1, max_length=200)]
-    stop_when: tuple[StopCondition, ...] = ()
-    objectives: str | list[dict[str, Any]] = "default"
-    assertions: tuple[dict[str, Any], ...] = ()
-    negative_controls: NegativeControls = Field((), alias="negative_control")
+    api_version: Literal["ragquake/v1"] = Field(alias="apiVersion", description="`ragquake/v1`")
+    kind: Literal["Experiment"] = Field(description="`Experiment`")
+    extends: str | None = Field(
+        None, description="the experiment that this one differs from: a name, or a path from this file"
+    )
+    abstract: bool = Field(False, description="`true` for a base that cannot run itself and is not listed")
+    variables: dict[str, Scalar] = Field(
+        default_factory=dict, description="values by name, used as `${name}` in any value"
+    )
+    name: Name = Field(description="lower-case letters, digits, `-` and `_`")
+    title: Annotated[str, Field(min_length=1, max_length=200)] = Field(
+        description="one line, shown on top of the report"
+    )
+    owner: Annotated[str, Field(min_length=1, max_length=100)] = Field(
+        description="who is asked when it fails"
+    )
+    hypothesis: Annotated[str, Field(min_length=1, max_length=2000)] = Field(
+        description="what you claim will hold, in words"
+    )
+    incidents: tuple[str, ...] = Field((), max_length=100, description="public incidents that this replays")
+    load: Load = Field(description="who arrives, how often")
+    repeats: Annotated[int, Field(ge=1, le=50)] = Field(
+        1, description="how many runs, each with a seed of its own (`seed`, `seed + 1`, …)"
+    )
+    service: dict[str, Scalar] = Field(
+        default_factory=dict, description='settings of the service under test, such as `resilience: "off"`'
+    )
+    faults: dict[Name, dict[str, Any]] = Field(
+        default_factory=dict, max_length=100, description="what can be done to a dependency, by name"
+    )
+    phases: Annotated[tuple[Phase, ...], Field(min_length=1, max_length=200)] = Field(
+        description="stretches of the run, laid end to end"
+    )
+    stop_when: tuple[StopCondition, ...] = Field((), max_length=50, description="when to give up early")
+    objectives: str | list[dict[str, Any]] = Field(
+        "default", description="`default`, the path of a file from this one, or a list of objectives"
+    )
+    assertions: tuple[dict[str, Any], ...] = Field((), max_length=100, description="rules over the traces")
+    negative_controls: NegativeControls = Field(
+        (), alias="negative_control", description="the arm that must fail, or a list of them"
+    )
 
     @model_validator(mode="after")
     def _phase_names_are_unique(self) -> Experiment:

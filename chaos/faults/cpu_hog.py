@@ -6,13 +6,13 @@ import os
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from chaos.control.controls import Controls
 from chaos.faults.process_fault import ProcessFault, records
 from chaos.processes import ProcessFaultError
 from chaos.processes.hogs import nice_of
-from slo.units import parse_ratio
+from slo.units import RATIO_SCHEMA, parse_ratio
 
 BIT_RATIO = 0.2
 """Of the CPU time it asked for: at a priority like the part's it gets a fair share, which may be no more."""
@@ -36,7 +36,9 @@ class CpuHog(ProcessFault):
 
     kind: Literal["cpu_hog"] = "cpu_hog"
     workers: int = Field(1, ge=1, le=64, strict=True, description="processes; 1 to 64")
-    share: Annotated[float, BeforeValidator(parse_ratio), Field(ge=0.01, le=1.0)] = Field(
+    share: Annotated[
+        float, BeforeValidator(parse_ratio), Field(ge=0.01, le=1.0), WithJsonSchema(RATIO_SCHEMA)
+    ] = Field(
         "100%",  # type: ignore[assignment]  # the default is parsed, too
         description="of one core, each; 1% to 100%",
     )

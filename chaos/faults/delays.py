@@ -12,9 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import PlainValidator, TypeAdapter, ValidationError
+from pydantic import PlainValidator, TypeAdapter, ValidationError, WithJsonSchema
 
 from chaos.faults.quantities import DurationOrNone, PositiveDuration, milliseconds
+from slo.units import DURATION_SCHEMA
 
 Shape = Literal["uniform", "normal", "lognormal", "pareto"]
 FORMS = {
@@ -108,5 +109,22 @@ def _duration(kind: TypeAdapter[float], raw: Any) -> float:
         raise ValueError(error.errors()[0]["msg"].removeprefix("Value error, ")) from None
 
 
-Delay = Annotated[float | Distribution, PlainValidator(parse_delay)]
+Delay = Annotated[
+    float | Distribution,
+    PlainValidator(parse_delay),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                DURATION_SCHEMA,
+                {
+                    "type": "object",
+                    "properties": {shape: {} for shape in FORMS},
+                    "additionalProperties": False,
+                    "minProperties": 1,
+                    "maxProperties": 1,
+                },
+            ]
+        }
+    ),
+]
 """A field that is written as a duration or as a distribution."""

@@ -18,7 +18,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, WithJsonSchema
 
 from chaos.control.controls import Controls
 from chaos.control.fault_proxy import FaultProxyError, ProxyMissingError, Stream, Toxic
@@ -43,7 +43,11 @@ simulator does it itself, the built-in proxy before another one), our processes,
 Label = Literal["Looks like", "Bit when", "Undone"]
 """What each docstring tells: how the service sees it, how one knows that it bit, how it is undone."""
 
-Dependency = Annotated[str, AfterValidator(_known_dependency)]
+Dependency = Annotated[
+    str,
+    AfterValidator(_known_dependency),
+    WithJsonSchema({"type": "string", "enum": list(SEGMENT_BEHIND)}),
+]
 
 
 class Fault(BaseModel, ABC):

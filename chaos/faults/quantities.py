@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
-from slo.units import Duration, format_duration, parse_ratio
+from slo.units import RATIO_SCHEMA, Duration, format_duration, parse_ratio
 
 _LONGEST_S = 600.0
 
@@ -54,6 +54,7 @@ Probability = Annotated[
     float,
     BeforeValidator(lambda given: given if isinstance(given, float) else parse_ratio(given)),
     Field(gt=0.0, le=1.0),
+    WithJsonSchema({"anyOf": [RATIO_SCHEMA, {"type": "number", "exclusiveMinimum": 0, "maximum": 1}]}),
 ]
 """More than 0 %, at most 100 %."""
 
