@@ -125,6 +125,7 @@ class Conductor:
         self._clock = clock
         self._budget = Budget(plan.budget_s)
         self._interrupted = ""
+        self._began_s = clock.monotonic_s()
         self.verdicts: dict[int, Verdict] = {}
         self.record = CampaignRecord(
             id=folder.name,
@@ -166,15 +167,15 @@ class Conductor:
             self._say(f"{planned.name}: {refusal}")
             return
         self._say(self._headline(index))
-        began_s = self._clock.unix_s()
-        self._note(index, state="running", started_at_s=began_s)
+        began_s = self._clock.monotonic_s()
+        self._note(index, state="running", started_at_s=self._clock.unix_s())
         try:
             result = self._runs.make(planned)
         except RagquakeError as error:
             self._note(index, state="done", status="error", counts_as="error", sentence=str(error))
             self._say(f"{planned.name}: error: {error}")
             return
-        took_s = self._clock.unix_s() - began_s
+        took_s = self._clock.monotonic_s() - began_s
         self._budget.learn(took_s, load_s, on_running_stack=running)
         self.verdicts[index] = result.verdict
         counted = count(result.verdict, planned.arm.control)
@@ -197,7 +198,7 @@ class Conductor:
         self.record.write(self._folder)
 
     def _spent_s(self) -> float:
-        return self._clock.unix_s() - self.record.started_at_s
+        return self._clock.monotonic_s() - self._began_s
 
     def _headline(self, index: int) -> str:
         """`run 3 of 8: spike; about 12 m to the end, 15 m of the budget left`."""

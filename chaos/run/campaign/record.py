@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from chaos.exit_codes import ExitCode
 from chaos.run.campaign.arms import PlannedRun, Role
-from chaos.run.campaign.counting import verdict_of_all
+from chaos.run.campaign.counting import PRECEDENCE, verdict_of_all
 from slo.verdict import EXIT_CODES, Verdicts
 
 FILE = "campaign.json"
@@ -114,16 +114,14 @@ class CampaignRecord(_Part):
 
 
 def _sentences(record: CampaignRecord) -> list[str]:
-    """The verdict and the one reason that matters first; then every run that is not as it should be."""
+    """The one reason that matters first, then the others, then how many runs were as they should be."""
     runs = record.runs
     good = sum(one.counts_as in ("pass", "warn") for one in runs)
-    what = "run" if len(runs) == 1 else "runs"
-    first = [record.message] if record.message else []
-    first.append(f"{good} of {len(runs)} {what} came out as they should")
-    return first + [f"{one.name}: {one.sentence}" for one in _worst_first(runs)]
+    told = [record.message] if record.message else []
+    told += [f"{one.name}: {one.sentence}" for one in _worst_first(runs)]
+    return [*told, f"{good} of {len(runs)} runs came out as they should"]
 
 
 def _worst_first(runs: Sequence[RunRecord]) -> list[RunRecord]:
-    order = ("error", "fail", "inconclusive", "warn")
-    wrong = [one for one in runs if one.counts_as in order]
-    return sorted(wrong, key=lambda one: order.index(str(one.counts_as)))
+    wrong = [one for one in runs if one.counts_as not in (None, "pass")]
+    return sorted(wrong, key=lambda one: PRECEDENCE.index(one.counts_as or "inconclusive"))

@@ -107,7 +107,7 @@ def test_the_runs_are_made_in_turns(conduct: Conduct) -> None:
     ]
     assert record.verdict == "warn" and record.exit_code == ExitCode.PASSED
     assert [one.counts_as for one in record.runs] == ["pass", "pass", "warn", "pass"]
-    assert record.sentences[0] == "4 of 4 runs came out as they should"
+    assert record.sentences[-1] == "4 of 4 runs came out as they should"
 
 
 @pytest.mark.parametrize(
@@ -215,4 +215,4 @@ def test_the_summary_starts_with_the_verdict_and_what_is_wrong(conduct: Conduct,
     reports.write(tmp_path, record, conductor.verdicts)
     text = (tmp_path / "summary.md").read_text()
     assert text.splitlines()[0].endswith("Inconclusive: tiny")
-    assert "the experiment cannot fail" in text and "bundle-2" in text
+    assert "the experiment cannot fail" in text.splitlines()[2] and "bundle-2" in text
