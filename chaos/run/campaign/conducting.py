@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +22,7 @@ from chaos.run.progress import Progress
 from chaos.run.runner import RunOptions, RunResult, need_of, require_runnable, run_once, runs_allowed
 from chaos.run.stacks import FreshStacks, SharedStacks, Stacks
 from chaos.safety.interruption import Interrupted, interruptible
+from chaos.safety.lock import stack_locks
 from chaos.stack.model_servers import SIMULATOR
 from slo.history import FILE as HISTORY_FILE
 from slo.history import History, HistoryBusyError
@@ -60,7 +61,9 @@ class CampaignResult:
 class Runs:
     """How one of the planned runs is made; another one in tests."""
 
-    def __init__(self, options: RunOptions, stacks: Stacks, progress: Progress, clock: Clock) -> None:
+    def __init__(
+        self, options: Mapping[str, RunOptions], stacks: Stacks, progress: Progress, clock: Clock
+    ) -> None:
         self._options = options
         self._stacks = stacks
         self._progress = progress
@@ -68,19 +71,26 @@ class Runs:
 
     def on_running_stack(self, planned: PlannedRun) -> bool:
         """Whether it will find its stack up."""
-        return self._stacks.serves(need_of(planned.loaded, options_of(planned, self._options)))
+        return self._stacks.serves(need_of(planned.loaded, self._options[planned.arm.stack]))
 
     def make(self, planned: PlannedRun) -> RunResult:
         """Run and judge it."""
-        options = options_of(planned, self._options)
+        options = self._options[planned.arm.stack]
         return run_once(planned.loaded, options, self._stacks, self._progress, self._clock)
 
 
-def options_of(planned: PlannedRun, options: RunOptions) -> RunOptions:
-    """What the run of an arm runs on. Raises DocumentError for a target that may not be hurt."""
-    if not planned.arm.stack:
-        return options
-    return replace(options, stack=planned.arm.stack, llm=SIMULATOR, target=None)
+def decide_options(plan: CampaignPlan, options: RunOptions) -> dict[str, RunOptions]:
+    """What the runs of each arm run on, by its `stack`; a target's addresses are decided here, once.
+
+    Raises DocumentError for a target that may not be hurt, and what `require_runnable` raises.
+    """
+    decided = {"": options}
+    for planned in plan.runs:
+        stack = planned.arm.stack
+        if stack not in decided:
+            decided[stack] = replace(options, stack=stack, llm=SIMULATOR, target=None)
+        require_runnable(planned.loaded, decided[stack])
+    return decided
 
 
 def run_campaign(
@@ -88,13 +98,16 @@ def run_campaign(
 ) -> CampaignResult:
     """Make the runs and write what they came to. Raises what `run_experiment` raises before it begins."""
     clock = clock or SystemClock()
-    for planned in plan.runs:
-        require_runnable(planned.loaded, options_of(planned, options))
-    with runs_allowed(options, f"ragquake {plan.kind} {plan.name}", progress, clock):
+    decided = decide_options(plan, options)
+    what = f"ragquake {plan.kind} {plan.name}"
+    with (
+        runs_allowed(options, what, progress, clock),
+        stack_locks(tuple(_addresses(decided.values()) - _addresses([options])), what),
+    ):
         folder = new_folder(options.runs, plan.name, clock)
         progress.step(f"{plan.kind} {folder}")
         stacks: Stacks = SharedStacks(folder, clock) if plan.share else FreshStacks()
-        conductor = Conductor(plan, folder, Runs(options, stacks, progress, clock), progress.step, clock)
+        conductor = Conductor(plan, folder, Runs(decided, stacks, progress, clock), progress.step, clock)
         left = ""
         try:
             conductor.conduct()
@@ -224,6 +237,12 @@ def new_folder(runs: Path, name: str, clock: Clock) -> Path:
     link.symlink_to(folder.name)
     link.replace(runs / LATEST)
     return folder
+
+
+def _addresses(options: Iterable[RunOptions]) -> set[str]:
+    """What others may run on, too, wherever they are started."""
+    targets = [one.target for one in options if one.target is not None]
+    return {address for target in targets for address in target.addresses}
 
 
 def _row(record: CampaignRecord, folder: Path) -> HistoryRow:
