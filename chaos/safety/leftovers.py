@@ -62,7 +62,7 @@ def _bundles(runs: Path) -> Iterable[Path]:
 def _has_leftovers(bundle: Path, description: StackDescription | None, alive: set[str]) -> bool:
     if {str((bundle / FILE_NAME).resolve()), str((bundle / FILE_NAME).absolute())} & alive:
         return True
-    if description is not None and (description.lent_by in marks or set(description.living()) - {"runner"}):
+    if description is not None and (description.lent_by in alive or set(description.living()) - {"runner"}):
         return True
     journal = bundle / JOURNAL_NAME
     return not _ended_well(journal) and bool(outstanding_undos(read(journal)))
