@@ -33,7 +33,9 @@ def require_possible(
 ) -> None:
     """Raise DocumentError, a line for each fault that nobody can commit on that stack.
 
-    Of a `target` that runs already, the settings of its service cannot be changed either.
+    Of a `target` that runs already, the settings of its service cannot be changed: what somebody asks for with
+    --set, or a control or another version by its settings, is refused. Those in the file are for stacks that
+    a run starts itself; they are left out, and told.
     """
     if target is not None:
         _require_possible_on(target, loaded)
@@ -60,14 +62,10 @@ def _require_possible_on(target: AttachedTarget, loaded: LoadedExperiment) -> No
         for name, fault in used_faults(loaded).items()
         if (why := _impossible_on(target, fault))
     ]
-    if loaded.experiment.service:
-        named = ", ".join(loaded.experiment.service)
+    if asked := [one for one in loaded.overrides if one.startswith(("service.", "service="))]:
         problems.append(
-            loaded.document.problem(
-                ("service",),
-                f"{named}: the service of {target.path} runs already, so a run cannot change its settings; "
-                f"start it with them and take them out here, or use --stack local",
-            )
+            f"{', '.join(asked)}: the service of {target.path} runs already, so a run cannot change its "
+            f"settings; start it with them and leave them out here, or use --stack local"
         )
     if problems:
         raise DocumentError(problems)

@@ -56,6 +56,7 @@ class AttachedStack:
         folder: Path,
         target: AttachedTarget,
         on_requests: bool = False,
+        service_settings: Mapping[str, str] | None = None,
         runner: ProcessIdentity | None = None,
         environment: Mapping[str, str] | None = None,
         on_progress: Callable[[str], None] = lambda _line: None,
@@ -66,6 +67,7 @@ class AttachedStack:
         self._file = StackFile(folder)
         self._target = target
         self._on_requests = on_requests
+        self._left_out = dict(service_settings or {})
         self._runner = runner
         self._inherited = dict(os.environ if environment is None else environment)
         self._say = on_progress
@@ -152,10 +154,13 @@ class AttachedStack:
         self.description.target = target.name
         self.description.machine = this_machine()
         self.description.versions = installed_versions()
-        self.description.service = ServiceRecord(url=target.service)
+        self.description.service = ServiceRecord(url=target.service, settings_left_out=self._left_out)
         if self._runner is not None:
             self._file.record_part("runner", PartRecord.of(self._runner))
         self._say(f"attaching to {target.name} at {target.service}; nothing of it is started or stopped")
+        if self._left_out:
+            told = ", ".join(f"{name}={value}" for name, value in self._left_out.items())
+            self._say(f"its settings are its own; the experiment's are left out: {told}")
         for name, proxy in target.proxies.items():
             if isinstance(proxy, ProxyThere):
                 self.description.dependencies[name] = look_at(name, proxy, target)

@@ -104,6 +104,8 @@ class ServiceRecord(_Record):
 
     url: str
     settings: dict[str, str] = Field(default_factory=dict)
+    settings_left_out: dict[str, str] = Field(default_factory=dict)
+    """Those that the experiment has for stacks that a run starts itself, and that a target was not given."""
 
 
 class MachineRecord(_Record):

@@ -137,6 +137,7 @@ def open_stack(
             folder=folder,
             target=target,
             on_requests=on_requests,
+            service_settings=settings,
             runner=ProcessIdentity.of_this_process(),
             on_progress=on_progress,
         )
