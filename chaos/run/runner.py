@@ -67,7 +67,7 @@ class RunOptions:
     """The stack that runs already, where `stack` is a file: decided here, once, for all that a run dials."""
 
     def __post_init__(self) -> None:
-        if self.target is None or str(self.target.path) != self.stack:
+        if self.target is None or self.target.path != Path(self.stack):
             object.__setattr__(self, "target", require_kind(self.stack, owned=self.owned))
 
 

@@ -132,6 +132,7 @@ def open_stack(
     Raises StackError for a model server that is not to be had, and for faults on requests to containers.
     """
     settings = as_environment(service_settings or {})
+    target = require_kind(kind) if target is None else target
     if target is not None:
         return AttachedStack(
             folder=folder,
