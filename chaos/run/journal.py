@@ -8,6 +8,7 @@ call, flushed and synced. A line that a crash cut in half is skipped by the read
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import threading
@@ -47,18 +48,29 @@ class Journal:
         self._clock = clock or SystemClock()
         self._lock = threading.Lock()
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        if _ends_torn(path):
-            os.write(self._fd, b"\n")
+        self._is_torn = _ends_torn(path)
 
     def append(self, event: str, **facts: Any) -> Entry:
-        """Write one fact, durably, and return it. `at_s` is Unix time in seconds."""
+        """Write one fact, durably, and return it. `at_s` is Unix time in seconds.
+
+        Raises OSError when it is not on disk as a whole.
+        """
         entry: Entry = {"at_s": round(self._clock.unix_s(), 6), "event": event, **facts}
         line = json.dumps(entry, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
         with self._lock:
-            os.write(self._fd, line)
-            os.fsync(self._fd)
+            self._write(b"\n" + line if self._is_torn else line)
         self._told(entry)
         return entry
+
+    def _write(self, line: bytes) -> None:
+        """A full disk takes half a line without a word: then it is not written, and no deed may follow."""
+        try:
+            self._is_torn = os.write(self._fd, line) < len(line)
+            if self._is_torn:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(self._fd)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self.path)) from None
 
     def close(self) -> None:
         os.close(self._fd)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,7 +33,7 @@ from chaos.run.resources import ResourceSampler
 from chaos.run.run_facts import tell_plan
 from chaos.run.stacks import FreshStacks, RunStack, StackNeed, Stacks
 from chaos.run.steady_state import require_steady_state, tell_whether_well_again
-from chaos.run.stop_watch import StopWatch, span_segments
+from chaos.run.stop_watch import StopWatch, require_sight, span_segments
 from chaos.safety.interruption import Interrupted, interruptible
 from chaos.safety.lease import TTL_S, RunLease
 from chaos.safety.leftovers import clear_leftovers
@@ -213,8 +213,9 @@ class _Run:
             ending = Ending("error", str(error))
         except Exception as error:
             log = self._bundle / "logs" / "runner.log"
-            log.parent.mkdir(exist_ok=True)
-            log.write_text(traceback.format_exc())
+            with suppress(OSError):
+                log.parent.mkdir(exist_ok=True)
+                log.write_text(traceback.format_exc())
             ending = Ending(
                 "error", f"ragquake itself failed: {type(error).__name__}: {error} (details: {log})"
             )
@@ -250,6 +251,7 @@ class _Run:
         stack.adopt("journeys", generator, log=files.log)
         context.enter_context(ResourceSampler(self._bundle))
         require_steady_state(stack, self._loaded.experiment.load.patience, self._journal)
+        require_sight(self._loaded.experiment.stop_when, lambda: receiver.spans, self._clock)
         self._journal.append("stack.ready", took_s=round(self._clock.monotonic_s() - started_s, 3))
         ready = journeys.wait_ready(stack.require_alive)
         tell_plan(self._journal, self._loaded, ready["arrivals"])

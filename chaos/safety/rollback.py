@@ -12,8 +12,11 @@ it. From such a run's bundle the stack is stopped, too, unless the runner itself
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from chaos.control.fault_proxy import FaultProxyError
 from chaos.errors import RunRefused
@@ -130,6 +133,22 @@ def _of_the_run_alone(description: StackDescription | None) -> StackDescription 
     return description.model_copy(update={"parts": own, "dependencies": {}, "lent_by": None})
 
 
+@contextmanager
+def _notes(journal_file: Path) -> Iterator[Callable[..., None]]:
+    """Writes facts where they can be written: a full disk must not keep anybody from undoing."""
+    with ExitStack() as stack:
+        journal: Journal | None = None
+        with suppress(OSError):
+            journal = stack.enter_context(Journal(journal_file))
+
+        def note(event: str, **facts: Any) -> None:
+            if journal is not None:
+                with suppress(OSError):
+                    journal.append(event, **facts)
+
+        yield note
+
+
 def _rollback(
     bundle: Path, description: StackDescription | None, problems: list[str], by: str, grace_s: float
 ) -> RollbackReport:
@@ -141,8 +160,8 @@ def _rollback(
         swept = stop_recorded(stack_file, description, grace_s=grace_s, spare=spare)
         problems += _delete_borrowed(description)
         return RollbackReport(bundle=bundle, strays=swept.strays, problems=tuple(problems))
-    with Journal(journal_file) as journal:
-        journal.append("rollback.started", by=by)
+    with _notes(journal_file) as note:
+        note("rollback.started", by=by)
         tried = [_undo(outstanding, description) for outstanding in undos]
         problems += _delete_borrowed(description)
         down = stop_recorded(stack_file, description, grace_s=grace_s, spare=spare)
@@ -152,10 +171,10 @@ def _rollback(
         )
         for fault in faults:
             if fault.done:
-                journal.append("fault.removed", fault=fault.fault)
-                journal.append("fault.verified_gone", fault=fault.fault)
+                note("fault.removed", fault=fault.fault)
+                note("fault.verified_gone", fault=fault.fault)
         undone = [fault.fault for fault in faults if fault.done]
-        journal.append("rollback.finished", by=by, undone=undone, stopped=list(down.stopped))
+        note("rollback.finished", by=by, undone=undone, stopped=list(down.stopped))
     return RollbackReport(
         bundle=bundle, faults=faults, stopped=down.stopped, strays=down.strays, problems=tuple(problems)
     )

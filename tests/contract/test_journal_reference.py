@@ -11,14 +11,15 @@ EVENT = re.compile(r"[a-z]+\.[a-z_]+")
 
 
 def written_events() -> set[str]:
-    """The first argument of each `….append("a.b", …)` in chaos."""
+    """The first argument of each `….append("a.b", …)` and `note("a.b", …)` in chaos."""
     found = set()
     for path in (ROOT / "chaos").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
-            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args):
+            if not (isinstance(node, ast.Call) and node.args):
                 continue
-            first = node.args[0]
-            if node.func.attr == "append" and isinstance(first, ast.Constant):
+            first, called = node.args[0], node.func
+            name = called.attr if isinstance(called, ast.Attribute) else getattr(called, "id", "")
+            if name in ("append", "note") and isinstance(first, ast.Constant):
                 value = str(first.value)
                 if EVENT.fullmatch(value):
                     found.add(value)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+
+import pytest
 
 from chaos.run.journal import Journal, outstanding_undos, read
 
@@ -81,3 +84,17 @@ def test_a_finished_rollback_clears_what_it_undid() -> None:
     ]
 
     assert [one.fault for one in outstanding_undos(entries)] == ["b"]
+
+
+def test_half_a_line_is_no_fact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk takes what fits: who wrote is told, with the file, and the next line stands on its own."""
+    path, write = tmp_path / "j", os.write
+    with Journal(path, FixedClock()) as journal:
+        journal.append("phase.started", phase="spike")
+        monkeypatch.setattr(os, "write", lambda fd, line: write(fd, line[:20]))
+        with pytest.raises(OSError, match="No space left") as told:
+            journal.append("undo.declared", fault="slow", undo={})
+        monkeypatch.setattr(os, "write", write)
+        assert told.value.filename == str(path)
+        journal.append("phase.ended", phase="spike")
+    assert [entry["event"] for entry in read(path)] == ["phase.started", "phase.ended"]

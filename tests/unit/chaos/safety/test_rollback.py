@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from chaos.clock import SystemClock
 from chaos.errors import RunRefused
 from chaos.processes import ProcessFaultError
 from chaos.run.journal import Journal, outstanding_undos, read
+from chaos.safety.leftovers import clear_leftovers
 from chaos.safety.rollback import rollback
 from chaos.stack.description import PartRecord, ProxyRecord, StackDescription
 from chaos.stack.errors import StackError
@@ -154,7 +156,7 @@ def test_an_undo_that_failed_is_made_good_when_its_process_was_stopped(
 @pytest.fixture
 def lent(tmp_path: Path) -> Iterator[Lent]:
     """A stack of one part, lent to a run that has brought one process of its own."""
-    one = Lent(tmp_path / "stack-1", tmp_path / "run")
+    one = Lent(tmp_path / "two.campaign" / "stack-1", tmp_path / "run")
     yield one
     for process in (one.part, one.brought, one.stray):
         process.kill()
@@ -206,3 +208,30 @@ def test_a_stack_that_goes_on_is_left_alone(lent: Lent) -> None:
     report = rollback(lent.run, by="runner", stack_goes_on=True)
     assert report.clean and report.stopped == ("journeys",)
     assert lent.running() == [True, False, True]
+
+
+def test_a_full_disk_keeps_nobody_from_undoing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fault is undone although no journal can tell of it; later it is found to be undone already."""
+    bundle, write = _bundle(tmp_path, _dead_api()), os.write
+
+    def full(_descriptor: int, _data: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "write", full)
+    report = rollback(bundle)
+    monkeypatch.setattr(os, "write", write)
+    assert report.clean and [fault.fault for fault in report.faults] == ["slow-vector-db"]
+    assert len(outstanding_undos(read(bundle / "journal.jsonl"))) == 1
+    assert rollback(bundle).clean
+    assert outstanding_undos(read(bundle / "journal.jsonl")) == []
+
+
+def test_the_next_run_ends_what_is_left_of_a_lent_stack(lent: Lent) -> None:
+    """Also when nothing is left but a process that no record names: its mark leads to the run."""
+    for process in (lent.part, lent.brought):
+        process.kill()
+        process.wait()
+    said: list[str] = []
+    [report] = clear_leftovers(lent.run.parent, said.append, SystemClock())
+    assert report.clean and report.strays == 1 and "an earlier run had left" in said[0]
+    assert lent.running() == [False, False, False]
