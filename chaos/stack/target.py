@@ -138,6 +138,10 @@ def is_target(path: Path) -> bool:
 def load_target(path: Path, *, owned: bool = False, resolve: Resolve | None = None) -> AttachedTarget:
     """Read and decide a target file; `owned` is --i-own-this-target. Raises DocumentError."""
     document = read_document(path)
+    kind = document.data.get("kind")
+    if kind not in (None, "Target"):
+        why = f"{kind!r} is no target; a file for --stack has kind: Target (docs/reference/target.md)"
+        raise DocumentError([document.problem(("kind",), why)])
     file = document.validate(TargetFile)
     reading = _Reading(document, _allowed(document, file, owned), resolve)
     service = reading.decide(("service", "url"), file.service.url, decide_url)
