@@ -7,13 +7,14 @@ measured along.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from chaos.experiment import LoadedExperiment
 from chaos.faults import Fault
 from chaos.stack.target import AttachedTarget
 from slo.documents import DocumentError
+from slo.segments import JOURNEY
 
 
 def used_faults(loaded: LoadedExperiment) -> Mapping[str, Fault]:
@@ -31,7 +32,7 @@ def act_on_requests(loaded: LoadedExperiment, llm: str) -> bool:
 def require_possible(
     loaded: LoadedExperiment, stack: str, llm: str, target: AttachedTarget | None = None
 ) -> None:
-    """Raise DocumentError, a line for each fault that nobody can commit on that stack.
+    """Raise DocumentError, a line for each fault that nobody can commit there and each blind stop condition.
 
     Of a `target` that runs already, the settings of its service cannot be changed: what somebody asks for with
     --set, or a control or another version by its settings, is refused. Those in the file are for stacks that
@@ -45,6 +46,8 @@ def require_possible(
         for name, fault in used_faults(loaded).items()
         if (why := _impossible(fault, stack, llm))
     ]
+    if stack != "local":
+        problems += _blind(loaded, (JOURNEY,), f"the spans of --stack {stack} come when the run is over")
     if problems:
         raise DocumentError(problems)
 
@@ -67,8 +70,23 @@ def _require_possible_on(target: AttachedTarget, loaded: LoadedExperiment) -> No
             f"{', '.join(asked)}: the service of {target.path} runs already, so a run cannot change its "
             f"settings; start it with them and leave them out here, or use --stack local"
         )
+    if target.table is not None:
+        why = f"the segment table of {target.path} has no such segment"
+        problems += _blind(loaded, target.table.names, why)
     if problems:
         raise DocumentError(problems)
+
+
+def _blind(loaded: LoadedExperiment, seen: Sequence[str], why: str) -> list[str]:
+    """The stop conditions that nobody can watch."""
+    return [
+        loaded.document.problem(
+            ("stop_when", index, "segment"),
+            f"a stop condition on {one.segment} would see nothing: {why}; allowed: {', '.join(seen)}",
+        )
+        for index, one in enumerate(loaded.experiment.stop_when)
+        if one.segment not in seen
+    ]
 
 
 def _impossible_on(target: AttachedTarget, fault: Fault) -> str:
