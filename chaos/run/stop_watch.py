@@ -44,7 +44,26 @@ def span_segments(conditions: Sequence[StopCondition]) -> frozenset[str]:
     return frozenset(one.segment for one in conditions if one.segment != JOURNEY)
 
 
+SIGHT_WITHIN_S = 15.0
+"""The questions of the steady state have made spans by then; exporters wait for 5 s at most."""
 CUT_SHORT = "a stop condition holds"
+
+
+def require_sight(conditions: Sequence[StopCondition], received: Callable[[], int], clock: Clock) -> None:
+    """Wait for the first span of the service, before anything is hurt, where a condition is about spans.
+
+    Raises EnvironmentFailure when none comes: a condition that can see nothing protects nobody.
+    """
+    segments = span_segments(conditions)
+    until_s = clock.monotonic_s() + SIGHT_WITHIN_S
+    while segments and not received():
+        if clock.monotonic_s() >= until_s:
+            raise EnvironmentFailure(
+                f"no span has arrived in {SIGHT_WITHIN_S:.0f} s, so the stop conditions on "
+                f"{', '.join(sorted(segments))} would see nothing; does the service export to "
+                f"OTEL_EXPORTER_OTLP_ENDPOINT? Or take conditions on journey"
+            )
+        clock.sleep(LOOK_EVERY_S)
 
 
 class StopWatch(threading.Thread):
