@@ -71,13 +71,13 @@ class Somebodys:
         return self.stack.description.dependencies[name]
 
     def file(self, folder: Path, dependencies: Mapping[str, Any]) -> Path:
-        """A target file for it. JSON is YAML."""
+        """A target file for it, which names its service by name. JSON is YAML."""
         target = {
             "apiVersion": "ragquake/v1",
             "kind": "Target",
             "name": "somebodys",
             "service": {
-                "url": self.stack.service_url,
+                "url": self.stack.service_url.replace("127.0.0.1", "localhost"),
                 "ready": "/readyz",
                 "breakers": "/v1/breakers",
                 "flush": "/v1/telemetry/flush",
@@ -176,6 +176,8 @@ def test_the_same_file_comes_to_the_same_on_a_target_that_runs_already(
     assert run.left() == []
     assert running.toxiproxy.proxies() == before
     running.stack.require_alive()
+    plan = json.loads((run.bundle / "journeys.plan.json").read_text())
+    assert plan["target"] == running.stack.service_url, "the load goes to the address that was decided"
     stack = run.stack
     assert (stack.kind, stack.target) == ("attached", "somebodys")
     assert not set(stack.parts) & {"service", "vector_db", "llm"}
