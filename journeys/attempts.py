@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -43,7 +43,7 @@ class Attempt:
     service_outcome: str | None = None
     degraded: list[Any] | None = None
     citations: list[str] | None = None
-    question: str
+    question: str | None
     relevant: list[str]
     dropped: bool = False
 
@@ -71,14 +71,17 @@ class Begun:
 
 
 class AttemptLog:
-    """Appends attempts to a file, each flushed whole."""
+    """Appends attempts to a file, each flushed whole; with `redact` without the question."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, redact: bool = False) -> None:
+        self._redact = redact
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
 
     def write(self, attempt: Attempt | Begun) -> None:
+        if self._redact and isinstance(attempt, Attempt):
+            attempt = replace(attempt, question=None)
         line = attempt.line()
         written = os.write(self._fd, line)
         if written != len(line):

@@ -114,7 +114,7 @@ class Conducted(User):  # type: ignore[misc]
         arrivals = schedule(plan, questions, {name: one.questions for name, one in known.items()})
         client = AnswerClient(plan.target, connections=plan.max_in_flight + 1, clock=clock)
         self._greet(client, plan.target)
-        with AttemptLog(plan.attempts) as attempts, ExitStack() as context:
+        with AttemptLog(plan.attempts, redact=plan.redact) as attempts, ExitStack() as context:
             begin = context.enter_context(AttemptLog(plan.started)).write if plan.started else _untold
 
             def record(attempt: Attempt) -> None:

@@ -94,6 +94,7 @@ class Plan(BaseModel):
     patience_s: PositiveSeconds = 10.0
     drain_s: Seconds = 15.0
     questions: Path | None = None
+    redact: bool = False
     attempts: Path
     started: Path | None = None
     ready: Path | None = None

@@ -30,6 +30,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from slo.otlp import DecodeError
+from slo.redaction import redact_logs, redact_spans
 from slo.store import LENGTH
 
 MAX_BODY_BYTES = 64 * 1024 * 1024
@@ -56,6 +57,9 @@ def _metrics(body: bytes) -> int:
 _SIGNALS: dict[str, Callable[[bytes], int]] = {"traces": _spans, "logs": _logs, "metrics": _metrics}
 
 
+_REDACT: dict[str, Callable[[bytes], bytes]] = {"traces": redact_spans, "logs": redact_logs}
+
+
 class Receiver:
     """An OTLP/HTTP receiver in a thread. Use it as a context manager; traces and logs go to `spool`.
 
@@ -75,6 +79,7 @@ class Receiver:
         self._tap = tap
         self._host, self._port = host, port
         self._counts = dict.fromkeys(_SIGNALS, 0)
+        self._redacts = False
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
 
@@ -103,6 +108,10 @@ class Receiver:
         """Put what comes from now on elsewhere and count it anew: another run begins, at the same address."""
         spool.mkdir(parents=True, exist_ok=True)
         self._spool, self._tap, self._counts = spool, tap, dict.fromkeys(_SIGNALS, 0)
+
+    def redact(self) -> None:
+        """From now on keep no texts of questions and answers."""
+        self._redacts = True
 
     def __enter__(self) -> Self:
         self._spool.mkdir(parents=True, exist_ok=True)
@@ -152,6 +161,8 @@ class Receiver:
                 if encoding == "gzip":
                     body = _gunzip(body)
                 count = _SIGNALS[signal](body)
+                if self._redacts and signal in _REDACT:
+                    body = _REDACT[signal](body)
             except _TooLargeError:
                 return _refuse(413, f"the body is larger than {MAX_BODY_BYTES} bytes; export smaller batches")
             except (DecodeError, OSError, EOFError, zlib.error) as error:

@@ -13,7 +13,20 @@ import typer
 from rich.markup import escape
 
 from chaos.cli import completing, together
-from chaos.cli.shared import Json, Llm, Model, Overrides, Runs, State, app, console, errors, example, say
+from chaos.cli.shared import (
+    Json,
+    Llm,
+    Model,
+    Overrides,
+    Redact,
+    Runs,
+    State,
+    app,
+    console,
+    errors,
+    example,
+    say,
+)
 
 if TYPE_CHECKING:
     from chaos.experiment import LoadedExperiment
@@ -77,6 +90,7 @@ def run(
     model: Model = None,
     runs: Runs = Path("runs"),
     state: State = Path(".ragquake"),
+    redact: Redact = False,
     as_json: Json = False,
 ) -> None:
     """Run an experiment, judge it, report.
@@ -107,14 +121,15 @@ def run(
             return
         from chaos.run.runner import RunOptions, run_experiment
 
+        options = RunOptions(runs, state, stack, asked, owned, target, redact)
         progress = Relay(stream or _announced(loaded))
         if several is not None:
             from chaos.run.campaign import run_campaign
 
-            ended = run_campaign(several, RunOptions(runs, state, stack, asked, owned, target), progress)
+            ended = run_campaign(several, options, progress)
             together.tell(ended, stream)
             raise typer.Exit(ended.exit_code)
-        result = run_experiment(loaded, RunOptions(runs, state, stack, asked, owned, target), progress)
+        result = run_experiment(loaded, options, progress)
         _tell(result, stream)
     raise typer.Exit(result.exit_code)
 

@@ -41,6 +41,10 @@ Runs = Annotated[Path, typer.Option("--runs", help="The folder in which runs lea
 State = Annotated[
     Path, typer.Option("--state", help="The folder for what outlives a run (index, proxy, lock).")
 ]
+Redact = Annotated[
+    bool,
+    typer.Option("--redact", help="Leave the text of questions and answers out of the bundle."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Overrides = Annotated[
     list[str] | None,

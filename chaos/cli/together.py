@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from chaos.cli import completing
-from chaos.cli.shared import Json, Llm, Model, Runs, State, app, console, example, show_rows
+from chaos.cli.shared import Json, Llm, Model, Redact, Runs, State, app, console, example, show_rows
 
 if TYPE_CHECKING:
     from chaos.experiment import LoadedExperiment
@@ -31,6 +31,7 @@ def suite(
     model: Model = None,
     runs: Runs = Path("runs"),
     state: State = Path(".ragquake"),
+    redact: Redact = False,
     as_json: Json = False,
 ) -> None:
     """Run a list of experiments within a time budget.
@@ -50,7 +51,7 @@ def suite(
     stream = EventStream(sys.stdout) if as_json and not dry_run else None
     with last_word(stream):
         asked = LlmRequest.parse(llm, model, stack)
-        options = RunOptions(runs, state, stack, asked)
+        options = RunOptions(runs, state, stack, asked, redact=redact)
         plan = plan_suite(load_suite(find_suite(name)), options)
         if dry_run:
             show_planned(plan, as_json)

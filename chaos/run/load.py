@@ -65,10 +65,17 @@ class JourneysProcess:
         self._stopped = False
 
     def launch(
-        self, loaded: LoadedExperiment, run_id: str, target: str, environment: Mapping[str, str]
+        self,
+        loaded: LoadedExperiment,
+        run_id: str,
+        target: str,
+        environment: Mapping[str, str],
+        *,
+        redact: bool = False,
     ) -> subprocess.Popen[bytes]:
         """Write the plan and start Locust; it then imports and warms up."""
-        self._files.plan.write_text(json.dumps(plan_for(loaded, run_id, target, self._files), indent=1))
+        plan = plan_for(loaded, run_id, target, self._files) | {"redact": redact}
+        self._files.plan.write_text(json.dumps(plan, indent=1))
         self._files.attempts.touch()
         self._files.log.parent.mkdir(parents=True, exist_ok=True)
         inherited = {name: value for name, value in environment.items() if not name.startswith("LOCUST_")}

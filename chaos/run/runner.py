@@ -44,6 +44,7 @@ from chaos.safety.warden import SUSPENDED_FOR_S, Warden, has_acted, start_warden
 from chaos.stack import Stack, require_available, require_kind
 from chaos.stack.model_servers import SIMULATOR, LlmRequest
 from chaos.stack.target import AttachedTarget
+from slo.documents import DocumentError
 from slo.live import LiveSpans
 from slo.verdict import Verdict
 
@@ -66,9 +67,19 @@ class RunOptions:
     target: AttachedTarget | None = None
     """The stack that runs already, where `stack` is a file: decided here, once, for all that a run dials."""
 
+    redact: bool = False
+    """--redact: leave the text of questions and answers out of the bundle."""
+
     def __post_init__(self) -> None:
         if self.target is None or self.target.path != Path(self.stack):
             object.__setattr__(self, "target", require_kind(self.stack, owned=self.owned))
+        if self.redact and self.stack == "compose":
+            raise DocumentError(
+                [
+                    "--redact: the containers of --stack compose write their telemetry themselves, texts "
+                    "and all; allowed with --stack local and with a target file"
+                ]
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,11 +253,17 @@ class _Run:
         on = self._stacks.for_run(need, self._bundle, self._progress.step, spans.take)
         self._on = context.enter_context(on)
         stack, receiver = self._on.stack, self._on.receiver
+        if self._options.redact:
+            receiver.redact()
         files = LoadFiles.in_bundle(self._bundle)
         stack.adopt("warden", warden.identity, log=warden.log)
         journeys = JourneysProcess(files, self._clock)
         generator = journeys.launch(
-            self._loaded, self._bundle.name, stack.service_url, stack.child_environment()
+            self._loaded,
+            self._bundle.name,
+            stack.service_url,
+            stack.child_environment(),
+            redact=self._options.redact,
         )
         stack.adopt("journeys", generator, log=files.log)
         context.enter_context(ResourceSampler(self._bundle))

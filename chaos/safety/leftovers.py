@@ -52,10 +52,9 @@ def clear_leftovers(runs: Path, say: Callable[[str], None], clock: Clock) -> lis
 
 
 def _bundles(runs: Path) -> Iterable[Path]:
-    """The oldest first; the links to the latest are none."""
-    if not runs.is_dir():
-        return ()
-    folders = sorted(found for found in runs.iterdir() if found.is_dir() and not found.is_symlink())
+    """The oldest first, with the stacks that runs of a campaign share; links to the latest are none."""
+    found = [*runs.glob("*"), *runs.glob("*.campaign/stack-*")]
+    folders = sorted(one for one in found if one.is_dir() and not one.is_symlink())
     return [one for one in folders if (one / FILE_NAME).is_file() or (one / JOURNAL_NAME).is_file()]
 
 
