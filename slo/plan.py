@@ -94,6 +94,8 @@ class Plan:
     load_ended_s: float | None
     """When the last attempt was over; whatever the service did later, no user had part in it."""
     last_seq: int | None
+    lost: int | None
+    """Spans that the service says it lost; nothing where it does not count them."""
     torn: int
 
     @property
@@ -135,6 +137,7 @@ def read_plan(journal: JsonLines) -> Plan:
         load_exit_code=ended.get("exit_code"),
         load_ended_s=None if t0_s is None or (at_s := _number(ended.get("at_s"))) is None else at_s - t0_s,
         last_seq=barrier.get("last_seq"),
+        lost=barrier.get("lost"),
         torn=journal.torn,
     )
 

@@ -13,18 +13,18 @@ from collections.abc import Callable
 
 from chaos.errors import RagquakeError
 from chaos.run.journal import Journal
+from chaos.stack.barrier import Flushed
 
 WAIT_S = 20.0
 """A little more than a flush may take."""
 
 
 class Barriers:
-    """A run's barriers. `flush` gives the last span number, where the service has them, `received` how many
-    spans came."""
+    """A run's barriers. `flush` gives what the service says of its spans, `received` how many came."""
 
-    def __init__(
-        self, flush: Callable[[], int | None], received: Callable[[], int], journal: Journal
-    ) -> None:
+    def __init__(self, flush: Callable[[], Flushed], received: Callable[[], int], journal: Journal) -> None:
+        self.lost = 0
+        """Spans that the service had lost since its start when it was last asked."""
         self._flush = flush
         self._received = received
         self._journal = journal
@@ -50,16 +50,18 @@ class Barriers:
     def _pass(self, phase: str | None) -> None:
         facts = {"phase": phase} if phase is not None else {}
         try:
-            last_seq, reason = self._flush(), ""
+            said, reason = self._flush(), ""
         except RagquakeError as error:
-            last_seq, reason = None, str(error)
+            said, reason = Flushed(), str(error)
         with self._told:
             if self._over:
                 return
             if reason:
                 self._journal.append("barrier.failed", **facts, reason=reason)
-            else:
-                self._journal.append("barrier.passed", **facts, last_seq=last_seq, spans=self._received())
+                return
+            self.lost = said.lost or 0
+            counts = {"spans": self._received(), "lost": said.lost}
+            self._journal.append("barrier.passed", **facts, last_seq=said.last_seq, **counts)
 
     def close(self) -> None:
         """Nothing is told any more, whatever is still under way: the journal is about to be closed."""

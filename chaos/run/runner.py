@@ -300,7 +300,7 @@ class _Run:
             self._see_off(journeys)
         tell_whether_well_again(stack, self._journal, self._progress)
         barriers.finish()
-        self._on.reusable = ending.status == "completed"
+        self._on.reusable = ending.status == "completed" and not barriers.lost
         return ending
 
     def _live_spans(self) -> LiveSpans:

@@ -22,7 +22,7 @@ from chaos.control.builtin_proxy import BuiltinProxy
 from chaos.control.fault_proxy import FaultProxyError, ProxyMissingError, ProxyState
 from chaos.control.toxiproxy import Toxiproxy
 from chaos.safety.targets import TargetRefused, require_listed
-from chaos.stack.barrier import flush
+from chaos.stack.barrier import Flushed, flush
 from chaos.stack.breakers import breaker_states
 from chaos.stack.description import DependencyRecord, PartRecord, ProxyRecord, ServiceRecord, StackDescription
 from chaos.stack.environment import child_environment, installed_versions, this_machine
@@ -118,12 +118,12 @@ class AttachedStack:
         """What the service says about its breakers; nothing where the target file has no path for them."""
         return breaker_states(self.service_url, self._target.breakers) if self._target.breakers else {}
 
-    def flush(self) -> int | None:
+    def flush(self) -> Flushed:
         """The barrier: asked for where the target file says how, else waited for and without a number."""
         if self._target.flush:
             return flush(self.service_url, self._target.flush)
         self._clock.sleep(SETTLE_S)
-        return None
+        return Flushed()
 
     def adopt(
         self, name: str, process: subprocess.Popen[bytes] | ProcessIdentity, log: Path | None = None

@@ -19,6 +19,7 @@ from typing import Self
 from chaos import __version__
 from chaos.control.fault_proxy import FaultProxyError
 from chaos.control.toxiproxy import Toxiproxy
+from chaos.stack.barrier import Flushed
 from chaos.stack.breakers import breaker_states
 from chaos.stack.container_engine import ASK_TIMEOUT_S, Engine, Said, require_engine, run_engine
 from chaos.stack.description import (
@@ -137,12 +138,12 @@ class ComposeStack:
         """What the service says about its breakers, by name; nothing while it does not answer."""
         return breaker_states(self.service_url)
 
-    def flush(self) -> int:
+    def flush(self) -> Flushed:
         """The barrier: the service's last span sequence number, after it has handed over every span."""
         said = self._compose("exec", "-T", "service", "python", "-c", FLUSH, timeout_s=ASK_TIMEOUT_S)
         try:
-            return int(json.loads(said.output)["last_seq"])
-        except (ValueError, KeyError, TypeError) as error:
+            return Flushed.of(json.loads(said.output))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise StackError(
                 f"the service did not flush its telemetry: {said.output.strip()[-300:]}"
             ) from error

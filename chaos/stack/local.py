@@ -19,7 +19,7 @@ from typing import Self
 
 from chaos.clock import Clock, SystemClock
 from chaos.control.fault_proxy import FaultProxyError
-from chaos.stack.barrier import flush
+from chaos.stack.barrier import Flushed, flush
 from chaos.stack.borrowed import BorrowedProxies, delete_borrowed
 from chaos.stack.breakers import breaker_states
 from chaos.stack.description import (
@@ -174,7 +174,7 @@ class LocalStack:
         """What the service says about its breakers, by name; nothing while it does not answer."""
         return breaker_states(self.service_url)
 
-    def flush(self) -> int:
+    def flush(self) -> Flushed:
         """The barrier: the last span sequence number, once the service has handed over every span."""
         return flush(self.service_url)
 

@@ -11,6 +11,7 @@ from typing import Protocol, Self
 
 from chaos.safety.targets import OWN_IT
 from chaos.stack.attach import AttachedStack
+from chaos.stack.barrier import Flushed
 from chaos.stack.compose import ComposeStack
 from chaos.stack.description import StackDescription
 from chaos.stack.errors import StackError
@@ -44,7 +45,7 @@ class Stack(AbstractContextManager["Stack"], Protocol):
 
     def breaker_states(self) -> dict[str, str]: ...
 
-    def flush(self) -> int | None: ...
+    def flush(self) -> Flushed: ...
 
     def adopt(
         self, name: str, process: subprocess.Popen[bytes] | ProcessIdentity, log: Path | None = None

@@ -1,9 +1,10 @@
 """Is the evidence whole: does every answer have its trace, and does no sequence have a gap?
 
 Telemetry breaks first in a spike: a default span processor lost half of a burst with one warning in the
-reference measurements. Four independent signs are read (answers without a request span, gaps in
-`rag.span.seq`, spans without their parent, arrivals without a line), and each may lose 0.1 %. A record
-that was cut off means that its writer died, and nobody knows what went with it: that is never complete.
+reference measurements. Five independent signs are read (answers without a request span, gaps in
+`rag.span.seq`, what the service says it lost, spans without their parent, arrivals without a line), and each
+may lose 0.1 %. A record that was cut off means that its writer died, and nobody knows what went with it: that
+is never complete.
 """
 
 from __future__ import annotations
@@ -68,9 +69,11 @@ def _signs(evidence: Evidence) -> list[tuple[str, int, int, str]]:
     seen = {one.arrival for one in evidence.attempts.all if one.arrival is not None}
     planned = sum(phase.arrivals or 0 for phase in evidence.plan.phases)
     whole = bool(evidence.plan.phases) and all(phase.complete for phase in evidence.plan.phases)
+    lost = evidence.plan.lost or 0
     return [
         ("answers", unjoined, len(answered), "answers have no request span"),
         ("sequence", losses.seq_missing, losses.seq_known + losses.seq_missing, "request spans are missing"),
+        ("lost", lost, losses.spans + lost, "spans were lost by the service itself, as it says"),
         ("orphans", losses.orphans, losses.spans, "spans have lost their parent"),
         ("arrivals", max(0, planned - len(seen)) if whole else 0, planned, "planned arrivals left no line"),
     ]

@@ -265,7 +265,7 @@ def test_without_paths_nothing_is_asked(
     del no_sleep
     stack = attached(tmp_path, target)
     assert stack.breaker_states() == {}
-    assert stack.flush() is None
+    assert stack.flush().last_seq is None
 
 
 @pytest.fixture

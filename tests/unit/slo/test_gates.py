@@ -334,3 +334,14 @@ def test_what_a_breaker_does_when_the_users_are_gone_proves_nothing(healthy, jud
             log["at_s"] += 48  # after load.ended
     closes = next(one for one in judge(healthy).assertions if one.name == "breaker_closes")
     assert closes.verdict == "fail" and "still" in closes.message
+
+
+def test_what_the_service_says_it_lost_is_missing_evidence(healthy, judge):
+    """Spans below a request leave no gap in the requests' numbers, and the slow ones may be among them."""
+    barrier = healthy.event("barrier.passed")
+    barrier["lost"] = 1
+    assert gates(judge(healthy))["evidence"].verdict == "pass"
+    barrier["lost"] = 50
+    gate = gates(judge(healthy))["evidence"]
+    assert gate.verdict == "inconclusive" and "lost by the service itself" in gate.message
+    assert gate.facts["lost"]["missing"] == 50

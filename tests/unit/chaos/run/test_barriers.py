@@ -10,6 +10,7 @@ import pytest
 
 from chaos.run.barriers import Barriers
 from chaos.run.journal import Journal, read
+from chaos.stack.barrier import Flushed
 from chaos.stack.errors import StackError
 
 
@@ -20,13 +21,14 @@ class Service:
         self.asked = 0
         self.let = threading.Event()
         self.fails = False
+        self.lost: int | None = 0
 
-    def flush(self) -> int:
+    def flush(self) -> Flushed:
         self.asked += 1
         assert self.let.wait(30)
         if self.fails:
             raise StackError("it did not flush")
-        return 7 * self.asked
+        return Flushed(7 * self.asked, self.lost)
 
 
 @pytest.fixture
@@ -91,3 +93,14 @@ def test_after_the_end_nothing_is_told(service: Service, journal: Journal) -> No
     assert barriers._under_way is not None
     barriers._under_way.join(30)
     assert read(journal.path) == [] and not barriers._under_way.is_alive()
+
+
+def test_what_the_service_lost_is_told(service: Service, journal: Journal) -> None:
+    """Spans that fell off its queue leave no gap in the numbers, so it says itself how many."""
+    service.lost = 5
+    barriers = Barriers(service.flush, lambda: 0, journal)
+    finish(barriers, service)
+    assert (read(journal.path)[0]["lost"], barriers.lost) == (5, 5)
+    assert Flushed.of({"last_seq": 3}) == Flushed(3, None)
+    counts = {"ended": 9, "exported": 4, "failed": 3, "dropped": 2}
+    assert Flushed.of({"last_seq": 3, "spans": counts}) == Flushed(3, 5)

@@ -119,7 +119,7 @@ def test_a_container_that_ended_is_named(tmp_path: Path) -> None:
 def test_the_barrier_is_asked_inside_the_container(tmp_path: Path) -> None:
     """The service flushes for local callers only, so the call is made where it is local."""
     engine = FakeEngine(exec=Said(0, '{"last_seq": 41}\n'))
-    assert stack(tmp_path, engine).flush() == 41
+    assert stack(tmp_path, engine).flush().last_seq == 41
     with pytest.raises(StackError, match="did not flush"):
         stack(tmp_path, FakeEngine(exec=Said(1, "no such container"))).flush()
 
