@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from slo.documents import DocumentError, read_document
 
 
 class BundleError(ValueError):
@@ -124,9 +123,8 @@ def read_json(path: Path) -> Mapping[str, Any]:
 
 
 def read_yaml(path: Path) -> Mapping[str, Any]:
-    """A YAML mapping, loaded safely; empty when the file is missing or was cut off."""
+    """A YAML mapping, read as a person's file is; empty when it is missing, was cut off, or is none."""
     try:
-        found = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
-    except (OSError, YAMLError, UnicodeDecodeError):
+        return read_document(path).data
+    except DocumentError:
         return {}
-    return found if isinstance(found, dict) else {}

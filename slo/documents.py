@@ -122,7 +122,7 @@ def read_document(path: Path) -> Document:
     if len(raw) > MAX_BYTES:
         raise DocumentError([f"{path}: {len(raw)} bytes; at most {MAX_BYTES} are read"])
     try:
-        text = raw.decode("utf-8")
+        text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DocumentError([f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8"]) from None
     return parse_document(text, path)
@@ -140,7 +140,9 @@ def parse_document(text: str, path: Path) -> Document:
         )
         message = f"not valid YAML: {error.problem or error.context}{hint}"
         raise DocumentError([f"{path}:{line}: {message}"]) from None
-    except (YAMLError, ValueError, RecursionError) as error:
+    except RecursionError:
+        raise DocumentError([f"{path}: nested more than {MAX_DEPTH} levels deep"]) from None
+    except (YAMLError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DocumentError([f"{path}: not valid YAML: {reason}"]) from None
     if node is None:
@@ -170,7 +172,8 @@ def explain(detail: Mapping[str, Any], model: type[BaseModel] | None = None) -> 
         known = re.findall(r"'([^']*)'", str(detail["ctx"]["expected"]))
         hint = did_you_mean(str(value), known)
         message = f"{value!r} is not allowed{hint}; allowed: {', '.join(known)}"
-    message = message.replace("Tuple should", "List should").replace(" after validation", "")
+    for pattern, words in _WORDS:
+        message = re.sub(pattern, words, message)
     if repr(value) in message or isinstance(value, Mapping | list):
         return message
     return f"{_shown(value)}: {message[:1].lower()}{message[1:]}"
@@ -185,11 +188,20 @@ _WANTED: Mapping[str, str] = {
     "string_type": "text",
 }
 """What a file would have to hold where pydantic names a type of Python's."""
+_WORDS = (
+    (r"^(Input|Value|String|Tuple|List|Dictionary) should ", "must "),
+    (r"be greater than or equal to", "be at least"),
+    (r"be less than or equal to", "be at most"),
+    (r"be greater than", "be more than"),
+    (r" after validation", ""),
+)
+"""Pydantic's sentences in the words of this page."""
 
 
 def _shown(value: Any) -> str:
     """A value as a message has it: a file may hold a megabyte where a number was asked for."""
-    text = repr(value)
+    text = {True: "true", False: "false"}[value] if isinstance(value, bool) else repr(value)
+    text = "null" if value is None else text
     return text if len(text) <= 80 else f"{text[:80]}…"
 
 
@@ -229,6 +241,8 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
 
 
 def _word(node: Node) -> str:
+    if isinstance(node, MappingNode):
+        return "mapping"
     return "list" if isinstance(node, SequenceNode) else "single value"
 
 
@@ -263,9 +277,12 @@ class _Walk:
         self._check_tag(node, "map")
         result: dict[str, Any] = {}
         for key_node, value_node in node.value:
+            if not isinstance(key_node, ScalarNode):
+                self._complain(key_node, f"a key must be a single value, not a {_word(key_node)}")
+                continue
             key = str(key_node.value)
             if key in result:
-                self._complain(key_node, f"key {key!r} stands twice; keep one of them")
+                self._complain(key_node, f"key {_shown(key)} stands twice; keep one of them")
                 continue
             self.marks[(*location, key)] = Mark(self.path, key_node.start_mark.line + 1)
             result[key] = self.value(value_node, (*location, key))
@@ -282,12 +299,19 @@ class _Walk:
             case "bool":
                 return text.lower() in ("true", "yes", "on")
             case "int":
-                return int(text.replace("_", ""), 0) if not text.lstrip("+-").isdigit() else int(text)
+                return self._int(node, text)
             case "float":
                 return self._float(node, text)
             case _:
                 self._complain(node, f"tag {node.tag} is not allowed; only plain YAML is read")
                 return None
+
+    def _int(self, node: ScalarNode, text: str) -> int | None:
+        try:
+            return int(text) if text.lstrip("+-").isdigit() else int(text.replace("_", ""), 0)
+        except ValueError:
+            self._complain(node, f"{_shown(text)} is not a number that can be read")
+            return None
 
     def _float(self, node: ScalarNode, text: str) -> float | None:
         try:
@@ -295,7 +319,7 @@ class _Walk:
         except ValueError:
             number = math.nan
         if not math.isfinite(number):
-            self._complain(node, f"{text!r} is not a finite number")
+            self._complain(node, f"{_shown(text)} is not a finite number")
             return None
         return number
 
