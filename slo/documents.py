@@ -116,11 +116,12 @@ class Document:
 def read_document(path: Path) -> Document:
     """Read one YAML mapping. Raises DocumentError when it is missing, too large, or not one."""
     try:
-        raw = path.read_bytes()
+        with path.open("rb") as file:
+            raw = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise DocumentError([f"{path}: cannot be read: {error.strerror or error}"]) from None
     if len(raw) > MAX_BYTES:
-        raise DocumentError([f"{path}: {len(raw)} bytes; at most {MAX_BYTES} are read"])
+        raise DocumentError([f"{path}: more than {MAX_BYTES} bytes; at most {MAX_BYTES} are read"])
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
