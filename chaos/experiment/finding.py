@@ -13,7 +13,9 @@ BUNDLED = Path(__file__).parents[1] / "experiments"
 def find_experiment(name_or_path: str, folders: Sequence[Path] = ()) -> Path:
     """The file of an experiment, by path or by the name of a bundled one. Raises DocumentError."""
     given = Path(name_or_path)
-    if _is_path(name_or_path) or given.exists():
+    if name_or_path and (_is_path(name_or_path) or given.exists()):
+        if given.is_dir():
+            raise DocumentError([f"{given}: is a folder; name a file in it, or an experiment"])
         if not given.is_file():
             raise DocumentError([f"{given}: there is no such file"])
         return given
