@@ -159,7 +159,7 @@ def _tell(result: RunResult, stream: EventStream | None) -> None:
         )
         return
     terminal.render(result.verdict, console, bundle=result.bundle)
-    if result.status in ("error", "interrupted", "stopped"):
+    if result.status in ("error", "interrupted"):  # in full: the line above has lost its breaks
         errors.print(f"[bold]{result.status}[/]: {escape(result.message)}", highlight=False)
 
 
