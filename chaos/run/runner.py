@@ -31,7 +31,8 @@ from chaos.run.phases import TICK_S, Ending, Phases, Watched
 from chaos.run.progress import Progress
 from chaos.run.resources import ResourceSampler
 from chaos.run.run_facts import tell_plan
-from chaos.run.stacks import FreshStacks, RunStack, StackNeed, Stacks
+from chaos.run.run_stack import RunStack, StackNeed
+from chaos.run.stacks import FreshStacks, Stacks
 from chaos.run.steady_state import require_steady_state, tell_whether_well_again
 from chaos.run.stop_watch import StopWatch, require_sight, span_segments
 from chaos.safety.interruption import Interrupted, interruptible

@@ -10,7 +10,8 @@ import pytest
 from chaos.clock import SystemClock
 from chaos.errors import EnvironmentFailure
 from chaos.run import stacks
-from chaos.run.stacks import RunStack, SharedStacks, StackNeed
+from chaos.run.run_stack import RunStack, StackNeed
+from chaos.run.stacks import SharedStacks
 from chaos.stack.model_servers import SIMULATOR
 
 
