@@ -11,10 +11,12 @@ from typing import Any, get_args
 
 from pydantic.fields import FieldInfo
 
-from chaos.experiment import BUNDLED, AbstractExperimentError, LoadedExperiment, load_experiment
+from chaos.experiment import BUNDLED, AbstractExperimentError, load_experiment
+from chaos.experiment.suite import BUNDLED as SUITES
+from chaos.experiment.suite import Suite
 from chaos.faults import fault_kinds
 from chaos.faults.fault import Label, Need
-from slo.documents import DocumentError, did_you_mean
+from slo.documents import DocumentError, did_you_mean, read_document
 from slo.history import FILE, BreakingPoint, History
 from slo.units import format_duration, format_ratio
 
@@ -32,11 +34,8 @@ _LABELS = tuple(f"{label}: " for label in get_args(Label))
 
 def experiment_rows() -> list[Row]:
     """The bundled experiments and those in ./chaos/experiments."""
-    files = {
-        path.stem: path for folder in (BUNDLED, Path("chaos/experiments")) for path in folder.glob("*.yaml")
-    }
     rows = []
-    for name, path in sorted(files.items()):
+    for name, path in sorted(_experiment_files().items()):
         try:
             loaded = load_experiment(path)
         except AbstractExperimentError:
@@ -55,6 +54,37 @@ def experiment_rows() -> list[Row]:
             }
         )
     return rows
+
+
+def suite_rows() -> list[Row]:
+    """The bundled suites and those in ./chaos/suites."""
+    files = {path.stem: path for folder in (SUITES, Path("chaos/suites")) for path in folder.glob("*.yaml")}
+    rows = []
+    for name, path in sorted(files.items()):
+        try:
+            suite = read_document(path).validate(Suite)
+        except DocumentError as error:
+            rows.append(
+                {"name": name, "budget": "–", "experiments": "–", "title": f"not valid: {error.problems[0]}"}
+            )
+            continue
+        named = ", ".join(entry.name for entry in suite.experiments)
+        rows.append(
+            {
+                "name": name,
+                "budget": format_duration(suite.budget_s),
+                "experiments": named,
+                "title": suite.title,
+            }
+        )
+    return rows
+
+
+def _experiment_files() -> dict[str, Path]:
+    """By name; one's own comes before a bundled one of the same name."""
+    return {
+        path.stem: path for folder in (BUNDLED, Path("chaos/experiments")) for path in folder.glob("*.yaml")
+    }
 
 
 def fault_rows() -> list[Row]:
@@ -120,39 +150,9 @@ def _written(field: FieldInfo) -> str:
 
 def nearest_of(name: str) -> str:
     """What to say of a name that is neither a kind of fault nor an experiment's."""
-    near = did_you_mean(name, [*fault_kinds(), *(str(row["name"]) for row in experiment_rows())])
+    near = did_you_mean(name, [*fault_kinds(), *_experiment_files()])
     where = "ragquake list faults and ragquake list experiments show what there is"
     return f"no fault and no experiment is called {name!r}{near}; {where}"
-
-
-def plan_rows(loaded: LoadedExperiment) -> list[Row]:
-    """The phases of an experiment on its clock."""
-    return [
-        {
-            "phase": phase.name,
-            "from": f"{phase.start_s:g} s",
-            "to": f"{phase.end_s:g} s",
-            "arrivals/s": phase.rate_told,
-            "faults": ", ".join(phase.faults) or "–",
-            "judged": "yes" if phase.judged else "no",
-        }
-        for phase in loaded.phases
-    ]
-
-
-def planned_fault_rows(loaded: LoadedExperiment) -> list[Row]:
-    """The faults of an experiment, with their parameters as they are written."""
-    return [
-        {
-            "fault": name,
-            "kind": f"{loaded.faults[name].kind} on {loaded.faults[name].on}",
-            "parameters": ", ".join(
-                f"{key}: {value}" for key, value in written.items() if key not in ("on", "kind")
-            )
-            or "none",
-        }
-        for name, written in loaded.experiment.faults.items()
-    ]
 
 
 def history_rows(runs: Path) -> list[Row]:

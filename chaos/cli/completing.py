@@ -50,7 +50,7 @@ def bundles(incomplete: str) -> list[str]:
 
 def lists(incomplete: str) -> list[str]:
     """What `ragquake list` lists."""
-    return [name for name in ("experiments", "faults") if name.startswith(incomplete)]
+    return [name for name in ("experiments", "faults", "suites") if name.startswith(incomplete)]
 
 
 def stacks(incomplete: str) -> list[Offer]:

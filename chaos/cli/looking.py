@@ -17,14 +17,14 @@ from chaos.cli.shared import Json, Runs, app, console, example, say, show_rows
 @app.command("list", epilog=example("ragquake list", "ragquake list faults"))
 def list_(
     what: Annotated[
-        str, typer.Argument(help="experiments or faults.", autocompletion=completing.lists)
+        str, typer.Argument(help="experiments, faults or suites.", autocompletion=completing.lists)
     ] = "experiments",
     as_json: Json = False,
 ) -> None:
-    """List the bundled experiments, or the kinds of faults."""
-    from chaos.catalogue import experiment_rows, fault_rows
+    """List the experiments, the kinds of faults, or the suites."""
+    from chaos.catalogue import experiment_rows, fault_rows, suite_rows
 
-    tables = {"experiments": experiment_rows, "faults": fault_rows}
+    tables = {"experiments": experiment_rows, "faults": fault_rows, "suites": suite_rows}
     if what not in tables:
         raise typer.BadParameter(f"{what!r} cannot be listed; allowed: {', '.join(tables)}")
     rows = tables[what]()
@@ -33,8 +33,8 @@ def list_(
         rows = [{head: row[key] for head, key in shown.items()} for row in rows]
     show_rows(rows, as_json)
     if not as_json:
-        name = "KIND" if what == "faults" else "NAME"
-        console.print(f"ragquake explain {name} tells more of one", highlight=False)
+        more = {"faults": "explain KIND", "suites": "suite NAME --dry-run"}.get(what, "explain NAME")
+        console.print(f"ragquake {more} tells more of one", highlight=False)
 
 
 @app.command(epilog=example("ragquake explain latency", "ragquake explain spike"))

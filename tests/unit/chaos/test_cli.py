@@ -38,7 +38,7 @@ def ragquake(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
         (["run", "spike", "--bogus"], "bogus"),
         (["run", "spike", "--dry-run", "--set", "load.rate"], "KEY=VALUE"),
         (["nosuch"], "nosuch"),
-        (["list", "things"], "experiments, faults"),
+        (["list", "things"], "experiments, faults, suites"),
         (["explain", "latncy"], "did you mean latency"),
         (["explain", "vectordb-down"], "did you mean vector-db-down"),
         (["explain", "nowhere.yaml"], "no such file"),
@@ -98,9 +98,11 @@ def test_machines_get_json(ragquake) -> None:
     """`--json` prints one document and nothing else."""
     _, listed, _ = ragquake("list", "--json")
     _, faults, _ = ragquake("list", "faults", "--json")
+    _, suites, _ = ragquake("list", "suites", "--json")
 
     assert {"spike", "steady", "vector-db-down"} <= {row["name"] for row in json.loads(listed)}
     assert {"latency", "down"} <= {row["kind"] for row in json.loads(faults)}
+    assert "steady" in next(row["experiments"] for row in json.loads(suites) if row["name"] == "ci")
 
 
 def test_every_kind_of_fault_is_explained(ragquake) -> None:
