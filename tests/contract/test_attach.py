@@ -213,13 +213,16 @@ def test_a_proxy_that_leads_to_another_machine_is_refused_unless_that_is_listed(
 ) -> None:
     """Load goes to what is behind it, and it is not the target file that decided where that is."""
     listed = Allowed(frozenset({(IPv4Address("10.9.9.9"), 5432)}), listed_in="staging.yaml")
-    for name, upstream in (("far", "10.9.9.9:5432"), ("named", "10.9.9.8:5432")):
+    for name, upstream in (("far", "10.9.9.9:5432"), ("named", "vector-db:6333")):
         theirs.client.create_proxy(name, "127.0.0.1:0", upstream)
         far = replace(target, proxies={"vector_db": ProxyThere(theirs.api, name)})
         with pytest.raises(ProxyUnavailable, match=rf"{upstream}, which is not this machine"):
             attached(tmp_path, far).start()
     far = replace(target, proxies={"vector_db": ProxyThere(theirs.api, "far")}, allowed=listed)
     attached(tmp_path, far).start().stop()
+    words = Allowed(names=frozenset({"vector-db:6333"}), listed_in="staging.yaml")
+    named = replace(target, proxies={"vector_db": ProxyThere(theirs.api, "named")}, allowed=words)
+    attached(tmp_path, named).start().stop()
 
 
 def test_a_port_that_is_taken_is_said_and_nothing_is_left(
