@@ -18,7 +18,7 @@ from slo.report.markdown import MARKS, escape, table
 from slo.units import format_duration
 from slo.verdict import Objective, Verdict, Verdicts
 
-MANY_RUNS = 2
+TWO = 2
 
 
 def write(folder: Path, record: CampaignRecord, verdicts: Mapping[int, Verdict]) -> None:
@@ -69,7 +69,7 @@ def summary_of(record: CampaignRecord, verdicts: Mapping[int, Verdict]) -> str:
         blocks.append("\n".join(f"- {_text(one)}" for one in record.sentences[1:]))
     blocks += ["### Runs", _runs(record)]
     if compared := _comparison(record, verdicts):
-        blocks += ["### Compared", compared]
+        blocks += ["### Objectives over all runs", compared]
     spent = f"{format_duration(record.took_s or 0.0)} in all"
     budget = f", of a budget of {format_duration(record.budget_s)}" if record.budget_s is not None else ""
     blocks.append(spent + budget + ".")
@@ -96,29 +96,32 @@ def _runs(record: CampaignRecord) -> str:
 
 
 def _comparison(record: CampaignRecord, verdicts: Mapping[int, Verdict]) -> str:
-    """Each objective in each phase, arm beside arm: the median of the arm's runs, and how they came out."""
-    arms = list(dict.fromkeys(one.arm for one in record.runs if one.role != "control"))
-    if len(arms) != MANY_RUNS:
+    """Each objective in each phase, arm beside arm; nothing where nothing was run twice, or of a suite."""
+    counted = {index: verdict for index, verdict in verdicts.items() if record.runs[index].role != "control"}
+    arms = list(dict.fromkeys(record.runs[index].arm for index in counted))
+    if record.kind == "suite" or len(counted) < TWO:
         return ""
     seen: dict[tuple[str, str], dict[str, list[Objective]]] = {}
-    for index, verdict in verdicts.items():
-        run = record.runs[index]
-        if run.role != "control":
-            for one in verdict.objectives:
-                seen.setdefault((one.name, one.phase), {}).setdefault(run.arm, []).append(one)
+    for index, verdict in counted.items():
+        for one in verdict.objectives:
+            seen.setdefault((one.name, one.phase), {}).setdefault(record.runs[index].arm, []).append(one)
     rows = [
         [_text(name), _text(phase), *(_of_arm(by_arm.get(arm, [])) for arm in arms)]
         for (name, phase), by_arm in seen.items()
     ]
-    return table(["Objective", "Phase", *map(_text, arms)], rows, right={2, 3}) if rows else ""
+    heads = ["Objective", "Phase", *map(_text, arms)]
+    return table(heads, rows, right=set(range(TWO, len(heads)))) if rows else ""
 
 
 def _of_arm(found: list[Objective]) -> str:
+    """`310 ms (290 ms … 340 ms) pass`: the median of the arm's runs, the extremes, how they came out."""
     values = [one.value for one in found if one.value is not None]
     if not values:
         return wording.NOTHING
+    unit = found[0].unit
+    spread = f" ({wording.interval((min(values), max(values)), unit)})" if min(values) < max(values) else ""
     came_out = ", ".join(dict.fromkeys(one.verdict for one in found))
-    return f"{_text(wording.value(median(values), found[0].unit))} ({came_out})"
+    return _text(f"{wording.value(median(values), unit)}{spread} {came_out}")
 
 
 def _text(text: str) -> str:

@@ -216,3 +216,17 @@ def test_the_summary_starts_with_the_verdict_and_what_is_wrong(conduct: Conduct,
     text = (tmp_path / "summary.md").read_text()
     assert text.splitlines()[0].endswith("Inconclusive: tiny")
     assert "the experiment cannot fail" in text.splitlines()[2] and "bundle-2" in text
+
+
+def test_the_summary_shows_repeats_side_by_side(conduct: Conduct, tmp_path: Path) -> None:
+    """Each objective over all runs of an arm; a control's are meant to fail, and are left out."""
+    record, _, conductor = conduct(["pass", "fail"], repeats=2)
+    for index, value in enumerate((0.2, 0.4)):
+        verdict = conductor.verdicts[index]
+        changed = tuple(one.model_copy(update={"value": value}) for one in verdict.objectives)
+        conductor.verdicts[index] = verdict.model_copy(update={"objectives": changed})
+    reports.write(tmp_path, record, conductor.verdicts)
+    assert "300 ms (200 ms … 400 ms) pass" in (tmp_path / "summary.md").read_text()
+    record, _, conductor = conduct(["pass", "fail"], control=True)
+    reports.write(tmp_path, record, conductor.verdicts)
+    assert "over all runs" not in (tmp_path / "summary.md").read_text()
