@@ -127,14 +127,6 @@ class AttachedTarget:
         return (self.service,)
 
 
-def is_target(path: Path) -> bool:
-    """Whether a file says that it is a target's; one that cannot be read is none."""
-    try:
-        return path.is_file() and read_document(path).data.get("kind") == "Target"
-    except DocumentError:
-        return False
-
-
 def load_target(path: Path, *, owned: bool = False, resolve: Resolve | None = None) -> AttachedTarget:
     """Read and decide a target file; `owned` is --i-own-this-target. Raises DocumentError."""
     document = read_document(path)
