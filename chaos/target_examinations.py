@@ -13,9 +13,9 @@ from pathlib import Path
 import httpx
 
 from chaos.examinations import Finding
-from chaos.stack.attach import look_at
 from chaos.stack.breakers import breaker_states
 from chaos.stack.errors import StackError
+from chaos.stack.proxy_there import look_at
 from chaos.stack.target import AttachedTarget, ProxyThere, load_target
 from slo.documents import DocumentError
 

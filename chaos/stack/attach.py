@@ -19,9 +19,7 @@ import httpx
 
 from chaos.clock import Clock, SystemClock
 from chaos.control.builtin_proxy import BuiltinProxy
-from chaos.control.fault_proxy import FaultProxyError, ProxyMissingError, ProxyState
-from chaos.control.toxiproxy import Toxiproxy
-from chaos.safety.targets import TargetRefused, require_listed
+from chaos.control.fault_proxy import FaultProxyError
 from chaos.stack.barrier import Flushed, flush
 from chaos.stack.breakers import breaker_states
 from chaos.stack.description import DependencyRecord, PartRecord, ProxyRecord, ServiceRecord, StackDescription
@@ -31,10 +29,10 @@ from chaos.stack.part import STOP_GRACE_S, Part, PartPlan, wait_ready
 from chaos.stack.ports import LOOPBACK, choose_ports
 from chaos.stack.process import ProcessIdentity, spawned
 from chaos.stack.proxy_choice import builtin
+from chaos.stack.proxy_there import look_at
 from chaos.stack.stack_file import StackFile
 from chaos.stack.target import AttachedTarget, ProxyThere, ProxyToPut
 from chaos.stack.teardown import stop_recorded
-from slo.documents import did_you_mean
 
 READY_TIMEOUT_S = 60.0
 READY_POLL_S = 0.2
@@ -43,8 +41,6 @@ SETTLE_S = 7.0
 PROXY = "proxy"
 EVIDENCE_NAME = "faults.jsonl"
 WHY_PUT = "the target file puts one there"
-WHY_THERE = "the target file names it"
-_MARK = "ragquake-builtin"
 
 
 class AttachedStack:
@@ -73,6 +69,7 @@ class AttachedStack:
         self._say = on_progress
         self._clock: Clock = clock or SystemClock()
         self._put: Part | None = None
+        self._lost_before = 0
 
     @property
     def stack_file(self) -> Path:
@@ -119,11 +116,15 @@ class AttachedStack:
         return breaker_states(self.service_url, self._target.breakers) if self._target.breakers else {}
 
     def flush(self) -> Flushed:
-        """The barrier: asked for where the target file says how, else waited for and without a number."""
-        if self._target.flush:
-            return flush(self.service_url, self._target.flush)
-        self._clock.sleep(SETTLE_S)
-        return Flushed()
+        """The barrier: asked for where the target file says how, else waited for and without numbers.
+
+        What the service had lost before the run, when nobody listened for its spans, is not counted.
+        """
+        if not self._target.flush:
+            self._clock.sleep(SETTLE_S)
+            return Flushed()
+        said = flush(self.service_url, self._target.flush)
+        return Flushed(said.last_seq, None if said.lost is None else max(0, said.lost - self._lost_before))
 
     def adopt(
         self, name: str, process: subprocess.Popen[bytes] | ProcessIdentity, log: Path | None = None
@@ -169,6 +170,7 @@ class AttachedStack:
             self._put_proxies(to_put)
         self._file.write()
         self._wait_ready()
+        self._clear_telemetry()
 
     def _put_proxies(self, to_put: Mapping[str, ProxyToPut]) -> None:
         port = choose_ports((PROXY,), {})[PROXY]
@@ -222,59 +224,24 @@ class AttachedStack:
                     )
                 self._clock.sleep(READY_POLL_S)
 
+    def _clear_telemetry(self) -> None:
+        """Have the service hand over what it held before the run, and note what it has lost until now.
 
-def look_at(name: str, proxy: ProxyThere, target: AttachedTarget) -> DependencyRecord:
-    """A proxy that is there, as stack.json tells of it.
-
-    Raises ProxyUnavailable unless it is there, clean, and leads where faults may go.
-    """
-    where = f"dependencies.{name} in {target.path}"
-    try:
-        version = Toxiproxy(proxy.api).version()
-        is_builtin = _MARK in version
-        state = Toxiproxy(proxy.api).proxy(proxy.name)
-        requests = BuiltinProxy(proxy.api).http_faults(proxy.name) if is_builtin and state.http else {}
-    except ProxyMissingError:
-        known = sorted(Toxiproxy(proxy.api).proxies())
-        hint = did_you_mean(proxy.name, known)
-        raise ProxyUnavailable(
-            f"{where}: {proxy.api} has no proxy {proxy.name!r}{hint}; it has {', '.join(known) or 'none'}"
-        ) from None
-    except FaultProxyError as error:
-        raise ProxyUnavailable(f"{where}: {error}") from error
-    _require_clean(where, state, tuple(requests))
-    try:
-        require_listed(f"{where}: upstream of proxy {proxy.name!r}", state.upstream, target.allowed)
-    except TargetRefused as refused:
-        raise ProxyUnavailable(str(refused)) from None
-    return DependencyRecord(
-        proxy=proxy.name,
-        listen=state.listen,
-        upstream=state.upstream,
-        server=ProxyRecord(
-            kind="builtin" if is_builtin else "toxiproxy",
-            version=version,
-            api=proxy.api,
-            why=WHY_THERE,
-            owned=False,
-        ),
-        reads_requests=is_builtin and state.http,
-    )
-
-
-def _require_clean(where: str, state: ProxyState, requests: tuple[str, ...]) -> None:
-    """What is in already would be measured as the target's own, and removed by nobody."""
-    found = [*(toxic.name for toxic in state.toxics), *requests]
-    if found:
-        raise ProxyUnavailable(
-            f"{where}: proxy {state.name!r} has faults in already: {', '.join(found)}. Is somebody else at "
-            f"work on it? Remove them (toxiproxy-cli toxic remove -n TOXIC {state.name}), then run again"
-        )
-    if not state.enabled:
-        raise ProxyUnavailable(
-            f"{where}: proxy {state.name!r} is disabled, so the service cannot reach {state.upstream}; "
-            f"enable it (toxiproxy-cli toggle {state.name}), then run again"
-        )
+        An exporter that has long found nobody listening waits longer and longer until it tries again.
+        """
+        if not self._target.flush:
+            return
+        until_s = self._clock.monotonic_s() + READY_TIMEOUT_S
+        while True:
+            try:
+                self._lost_before = flush(self.service_url, self._target.flush).lost or 0
+                return
+            except StackError as error:
+                if self._clock.monotonic_s() >= until_s:
+                    raise StackError(
+                        f"{self._target.name}: {error} (service.flush in {self._target.path})"
+                    ) from error
+            self._clock.sleep(READY_POLL_S)
 
 
 def _refusal(client: httpx.Client, url: str) -> str:

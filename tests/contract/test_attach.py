@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 from collections.abc import Callable, Iterator
@@ -247,6 +248,38 @@ def test_a_service_that_is_not_ready_is_waited_for_and_then_named(
     ):
         attached(tmp_path, replace(target, ready="/readyz")).start()
     assert not answers(put(target).listen)
+
+
+def test_spans_that_were_lost_before_the_run_are_not_held_against_it(
+    target: AttachedTarget, tmp_path: Path, upstream: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before a run nobody listens for them, and an exporter that had given up needs a moment to try again."""
+    monkeypatch.setattr("chaos.stack.attach.READY_POLL_S", 0.0)
+    answers_ = iter([(503, "{}"), *((200, _flushed(lost)) for lost in (40, 40, 42, 1))])
+
+    def serve(connection: socket.socket) -> None:
+        connection.recv(65536)
+        status, body = next(answers_)
+        head = f"HTTP/1.1 {status} Said\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
+        connection.sendall((head + body).encode())
+        connection.close()
+
+    counting = replace(target, service=f"http://{upstream(serve)}", flush="/flush", proxies={})
+    with attached(tmp_path, counting) as stack:
+        assert [stack.flush().lost for _ in range(3)] == [0, 2, 0]
+
+
+def _flushed(lost: int) -> str:
+    return json.dumps({"last_seq": 7, "spans": {"failed": lost - 1, "dropped": 1}})
+
+
+def test_a_service_that_never_flushes_does_not_start_a_run(
+    target: AttachedTarget, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its spans could not be counted at the end either."""
+    monkeypatch.setattr("chaos.stack.attach.READY_TIMEOUT_S", 0.0)
+    with pytest.raises(StackError, match=r"staging: .*did not flush.*service\.flush in staging\.yaml"):
+        attached(tmp_path, replace(target, flush="/flush", proxies={})).start()
 
 
 def test_the_end_of_the_runs_own_proxy_is_noticed(target: AttachedTarget, tmp_path: Path) -> None:
