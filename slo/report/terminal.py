@@ -19,9 +19,11 @@ from rich.table import Table
 from rich.text import Text
 
 from slo.report import trees, wording
-from slo.verdict import SegmentPhase, Trace, Verdict, Verdicts
+from slo.verdict import Objective, SegmentPhase, Trace, Verdict, Verdicts
 
 WIDTH = 100
+MOST_TOLD = 8
+"""Objectives that did not hold, one by one; failed ones first."""
 _STYLES: dict[Verdicts, str] = {
     "pass": "green",
     "warn": "yellow",
@@ -56,7 +58,8 @@ def render(verdict: Verdict, console: Console, bundle: Path | None = None) -> No
                 say(part, 2)
     say()
     for label, what in _next_steps(shown, bundle or Path("runs/latest")):
-        say(Text.assemble((f"{label:<14}", "dim"), wording.clean(what)))
+        # In one piece, however narrow the terminal is: it is there to be copied.
+        console.print(Text.assemble((f"{label:<14}", "dim"), wording.clean(what)), soft_wrap=True)
     say()
     say(_line(shown, short=True))
 
@@ -154,16 +157,20 @@ def _objectives(verdict: Verdict) -> list[Table | Text]:
             seen = wording.value(one.value, one.unit) if one else wording.NOTHING
             row.append(Text.assemble(_mark(one.verdict), " ", seen) if one else Text(seen, style="dim"))
         table.add_row(*row)
-    rows = [
-        (
-            one.verdict,
-            f"{one.name} in {one.phase}",
-            f"{wording.seen(one)}, wanted {one.target}. {one.message}",
-        )
-        for one in sorted(verdict.objectives, key=lambda one: wording.SEVERITY[one.verdict])
-        if one.verdict != "pass"
-    ]
-    return [table, Text(" "), _list(rows)] if rows else [table]
+    missed = [one for one in verdict.objectives if one.verdict != "pass"]
+    missed.sort(key=lambda one: (one.verdict != "fail", wording.SEVERITY[one.verdict]))
+    if not missed:
+        return [table]
+    rows = [(one.verdict, f"{one.name} in {one.phase}", _told(one)) for one in missed[:MOST_TOLD]]
+    rest = f"and {len(missed) - MOST_TOLD} more, all in the report" if len(missed) > MOST_TOLD else ""
+    return [table, Text(" "), _list(rows), *([Text(rest, style="dim")] if rest else [])]
+
+
+def _told(one: Objective) -> str:
+    """What was seen and wanted, once: an evaluator's message has both."""
+    if one.target in one.message:
+        return one.message
+    return f"{wording.seen(one)}, wanted {one.target}. {one.message}"
 
 
 def _segments(verdict: Verdict) -> list[Table]:
