@@ -22,7 +22,7 @@ def evaluate(bundle: BundleArgument = LATEST, as_json: Json = False) -> None:
 
     verdict = judge(existing_bundle(bundle))
     if as_json:
-        say(verdict.model_dump_json())
+        say(verdict.to_json().rstrip())
     else:
         terminal.render(verdict, console, bundle=bundle)
     raise typer.Exit(verdict.exit_code)

@@ -79,10 +79,13 @@ def test_it_ends_with_commands_to_go_on_with(verdict: Verdict) -> None:
 
 def test_the_reason_stands_beside_the_verdict(verdict: Verdict) -> None:
     """The word that the badge has is not said again."""
-    told = ("Failed: answered in fault. Journey good_ratio was 62 %.", "In fault, 3 % of users got no answer.")
+    told = (
+        "Failed: answered in fault. Journey good_ratio was 62 %.",
+        "In fault, 3 % of users got no answer.",
+    )
     lines = shown(verdict.model_copy(update={"sentences": told}))
     assert lines[0].strip() == "✗ FAIL   spike: answered in fault. Journey good_ratio was 62 %."
-    assert "In fault, 3 % of users got no answer." in lines[1]
+    assert "In fault, 3 % got no answer." in lines[1]
 
 
 def test_each_fault_is_shown_with_what_it_did(verdict: Verdict) -> None:
@@ -105,3 +108,28 @@ def test_an_empty_verdict_can_be_shown() -> None:
     lines = shown(Verdict.model_validate(plain))
     assert "ERROR" in lines[0]
     assert "exit 4" in lines[-1]
+
+
+def test_what_failed_comes_first_and_once(verdict: Verdict) -> None:
+    """Among many objectives without enough data the failed one is not lost, and no value is said twice."""
+    open_one = verdict.objectives[0].model_copy(
+        update={
+            "verdict": "inconclusive",
+            "target": ">= 95%",
+            "message": "90 %; target >= 95% needs 72 samples",
+        }
+    )
+    failed = next(one for one in verdict.objectives if one.verdict == "fail")
+    several = [open_one.model_copy(update={"name": f"open-{number}"}) for number in range(20)]
+    lines = shown(verdict.model_copy(update={"objectives": (*several, failed)}))
+    told = [line for line in lines if line.strip().startswith(("?", "✗")) and " in " in line]
+    assert failed.name in told[0]
+    assert len([line for line in told if "target >= 95% needs 72 samples" in line]) == 7
+    assert not any("wanted >= 95%" in line for line in told)
+    assert "and 13 more, all in the report" in "\n".join(lines)
+
+
+def test_a_command_is_not_broken_by_a_narrow_terminal(verdict: Verdict) -> None:
+    """It can be copied, however long the folder's name is."""
+    bundle = Path("/tmp") / "a-folder-with-a-long-name" / "20261122T234448Z-vector-db-flapping-9d48d7"
+    assert any(str(bundle / "report.html") in line for line in shown(verdict, 40, bundle=bundle))
