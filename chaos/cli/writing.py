@@ -10,6 +10,7 @@ import typer
 from rich.markup import escape
 
 from chaos.cli.shared import Json, app, console, example, say
+from chaos.exit_codes import ExitCode
 
 
 @app.command(epilog=example("ragquake init slow-search", "ragquake init", "ragquake validate my-first.yaml"))
@@ -51,7 +52,7 @@ def validate(
             for one in checked
         ]
         say(json.dumps({"valid": not problems, "files": rows}, indent=1))
-        raise typer.Exit(2 if problems else 0)
+        raise typer.Exit(ExitCode.USAGE if problems else ExitCode.PASSED)
     for one in checked:
         if not one.problems:
             note = "  a base for others" if one.kind == "Base" else ""

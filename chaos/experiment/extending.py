@@ -28,18 +28,18 @@ _MERGED: frozenset[Location] = frozenset(
 )
 
 
-def read_extended(path: Path) -> Document:
+def with_bases(document: Document) -> Document:
     """A file together with all that it extends. Raises DocumentError with the line of what is wrong."""
-    chain = _read_chain(path)
+    chain = _read_chain(document)
     document = chain.pop()
     while chain:
         document = _merge(document, chain.pop())
     return document
 
 
-def _read_chain(path: Path) -> list[Document]:
+def _read_chain(own: Document) -> list[Document]:
     """The file, its base, its base's base."""
-    chain = [read_document(path)]
+    chain = [own]
     while "extends" in chain[-1].data:
         last = chain[-1]
         base = _base_of(last)
@@ -49,7 +49,6 @@ def _read_chain(path: Path) -> list[Document]:
         if len(chain) > MAX_LEVELS:
             raise DocumentError([last.problem(("extends",), f"at most {MAX_LEVELS} levels are allowed")])
         chain.append(read_document(base))
-    own = chain[0]
     if len(chain) > 1 and "name" not in own.data and not own.data.get("abstract"):
         message = f"is missing; what extends {own.data['extends']!r} needs a name of its own"
         raise DocumentError([own.problem(("name",), message)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -14,7 +15,7 @@ from chaos.experiment.relations import check_relations, load_objectives, parse_f
 from chaos.experiment.resolving import resolve
 from chaos.faults import Fault
 from slo import objectives
-from slo.documents import Document, DocumentError
+from slo.documents import Document, DocumentError, read_document
 
 
 class AbstractExperimentError(DocumentError):
@@ -32,6 +33,12 @@ class LoadedExperiment:
     faults: Mapping[str, Fault]
     objectives: objectives.Objectives
 
+    def standing_alone(self) -> dict[str, Any]:
+        """The resolved file as a bundle keeps it, beside its objectives.yaml: it needs no other file."""
+        named = self.experiment.objectives
+        is_file = isinstance(named, str) and named != "default"
+        return self.document.data | ({"objectives": "objectives.yaml"} if is_file else {})
+
     @property
     def phases(self) -> tuple[PlannedPhase, ...]:
         """The phases, laid end to end from t0."""
@@ -43,7 +50,12 @@ def load_experiment(path: Path, overrides: Sequence[str] = ()) -> LoadedExperime
 
     Raises AbstractExperimentError for a file that is only a base, once it is right as one.
     """
-    resolved = resolve(path, overrides)
+    return load_document(read_document(path), overrides)
+
+
+def load_document(own: Document, overrides: Sequence[str] = ()) -> LoadedExperiment:
+    """The same for a file that was read already."""
+    resolved = resolve(own, overrides)
     document = resolved.document
     if resolved.is_abstract:
         _check_base(document)
@@ -63,7 +75,7 @@ def load_experiment(path: Path, overrides: Sequence[str] = ()) -> LoadedExperime
     problems += more + check_phases(document, experiment) + check_relations(document, experiment, judged_by)
     if problems or judged_by is None:
         raise DocumentError(problems)
-    return LoadedExperiment(path, experiment, document, tuple(overrides), faults, judged_by)
+    return LoadedExperiment(own.path, experiment, document, tuple(overrides), faults, judged_by)
 
 
 def _check_base(document: Document) -> None:

@@ -26,6 +26,14 @@ def _baseline(text: object) -> float:
     return rate_per_s
 
 
+def _objectives(written: object) -> object:
+    is_list = isinstance(written, list) and all(isinstance(one, dict) for one in written)
+    if not is_list and not isinstance(written, str):
+        form = "{name: answered, segment: journey, indicator: good_ratio, target: '>= 99%'}"
+        raise ValueError(f"must be `default`, the path of a file, or a list of objectives, such as {form}")
+    return written
+
+
 class Load(Part):
     """Who arrives, how often."""
 
@@ -109,7 +117,7 @@ class Experiment(Part):
         description="stretches of the run, laid end to end"
     )
     stop_when: tuple[StopCondition, ...] = Field((), max_length=50, description="when to give up early")
-    objectives: str | list[dict[str, Any]] = Field(
+    objectives: Annotated[str | list[dict[str, Any]], BeforeValidator(_objectives)] = Field(
         "default", description="`default`, the path of a file from this one, or a list of objectives"
     )
     assertions: tuple[dict[str, Any], ...] = Field((), max_length=100, description="rules over the traces")

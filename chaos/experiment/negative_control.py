@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from chaos.experiment.part import Part, Scalar
 
@@ -51,5 +51,10 @@ def _one_or_more(raw: Any) -> Any:
     return [raw] if isinstance(raw, Mapping) else raw
 
 
-NegativeControls = Annotated[tuple[NegativeControl, ...], BeforeValidator(_one_or_more), Field(max_length=20)]
+NegativeControls = Annotated[
+    tuple[NegativeControl, ...],
+    BeforeValidator(_one_or_more),
+    Field(max_length=20),
+    WithJsonSchema({"anyOf": [{"type": "object"}, {"type": "array"}]}),
+]
 """One mapping, or a list of them."""

@@ -38,7 +38,8 @@ def apply_override(document: Document, override: str, keys: frozenset[str]) -> N
         place, location[index] = _step_into(place, str(step), override)
     if not isinstance(place, dict):
         raise _wrong(override, f"{'.'.join(map(str, location[:-1]))} holds no keys")
-    place[str(location[-1])] = _parsed(value.strip(), override)
+    is_setting = location[0] == "service"  # of the service, which reads what is in brackets itself
+    place[str(location[-1])] = _scalar(value.strip()) if is_setting else _parsed(value.strip(), override)
     _mark(document, tuple(location), Mark(f"--set {override}", None))
 
 

@@ -31,7 +31,13 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,59}$")]
 """Of an experiment, a phase, a fault: it becomes part of a folder's name and of a toxic's."""
 
 
-Scalar = str | int | float | bool
+def _single(value: object) -> object:
+    if not isinstance(value, str | int | float | bool):
+        raise ValueError("must be a single value: text, a number, true or false")
+    return value
+
+
+Scalar = Annotated[str | int | float | bool, BeforeValidator(_single)]
 """One value: a setting of the service, a variable."""
 
 

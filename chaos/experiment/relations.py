@@ -48,7 +48,7 @@ def load_objectives(
             return objectives.load(beside.parent / named), []
         return objectives.from_list(named), []
     except DocumentError as error:
-        return None, list(error.problems)
+        return None, [document.problem(("objectives",), problem) for problem in error.problems]
     except ValidationError as error:
         return None, document.problems_of(error, objectives.Objectives)
 

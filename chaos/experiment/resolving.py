@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from chaos.experiment.extending import OWN, read_extended
+from chaos.experiment.extending import OWN, with_bases
 from chaos.experiment.model import Experiment
 from chaos.experiment.overrides import apply_override
 from chaos.experiment.variables import substitute
@@ -26,9 +25,9 @@ class Resolved:
     is_abstract: bool
 
 
-def resolve(path: Path, overrides: Sequence[str] = ()) -> Resolved:
-    """Read a file and all that makes it whole. Raises DocumentError with every problem."""
-    document = read_extended(path)
+def resolve(own: Document, overrides: Sequence[str] = ()) -> Resolved:
+    """A file's document, made whole. Raises DocumentError with every problem."""
+    document = with_bases(own)
     for override in overrides:
         apply_override(document, override, KEYS)
     is_abstract = document.data.get("abstract", False)
@@ -36,4 +35,4 @@ def resolve(path: Path, overrides: Sequence[str] = ()) -> Resolved:
         raise DocumentError([document.problem(("abstract",), f"{is_abstract!r} is neither true nor false")])
     whole = substitute(document, KEYS, may_be_unused=is_abstract)
     data = {key: value for key, value in whole.data.items() if key not in OWN}
-    return Resolved(Document(path, data, whole.marks), is_abstract)
+    return Resolved(Document(own.path, data, whole.marks), is_abstract)

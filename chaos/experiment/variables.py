@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from chaos.experiment.part import Scalar
 from slo.documents import Document, DocumentError, Location, Mark, did_you_mean
 
 MAX_LENGTH = 200
@@ -43,12 +42,12 @@ class _Substitution:
         self._used: set[str] = set()
         self._values = self._declared(reserved)
 
-    def _declared(self, reserved: frozenset[str]) -> dict[str, Scalar]:
+    def _declared(self, reserved: frozenset[str]) -> dict[str, str | int | float | bool]:
         written = self._document.data.get("variables", {})
         if not isinstance(written, Mapping):
             self._complain(("variables",), "must be a mapping of names to values, such as {peak: 10x}")
             return {}
-        values: dict[str, Scalar] = {}
+        values: dict[str, str | int | float | bool] = {}
         for name, value in written.items():
             if problem := _problem(name, value, reserved):
                 self._complain(("variables", name), problem)
@@ -123,5 +122,5 @@ def _problem(name: str, value: Any, reserved: frozenset[str]) -> str:
     return ""
 
 
-def _text_of(value: Scalar) -> str:
+def _text_of(value: str | int | float | bool) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)

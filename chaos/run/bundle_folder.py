@@ -56,6 +56,6 @@ def _write_inputs(bundle: Path, loaded: LoadedExperiment) -> None:
     yaml = YAML()
     yaml.width = 100
     with (bundle / "experiment.yaml").open("w", encoding="utf-8") as file:
-        yaml.dump(loaded.document.data, file)
+        yaml.dump(loaded.standing_alone(), file)
     with (bundle / "objectives.yaml").open("w", encoding="utf-8") as file:
         yaml.dump(loaded.objectives.data(), file)

@@ -15,6 +15,7 @@ from ruamel.yaml import YAML
 from chaos.cli import app
 from chaos.exit_codes import ExitCode
 from chaos.experiment import Experiment, Load, Phase, load_experiment
+from chaos.experiment.lint import lint
 from chaos.faults import fault_kinds
 from rag_service.segments.documents import COLLECTION
 
@@ -114,7 +115,9 @@ def test_experiments_shown_are_valid(page: Path, tmp_path: Path) -> None:
         if isinstance(document, dict) and document.get("kind") == "Experiment":
             file = tmp_path / "experiment.yaml"
             file.write_text(block)
-            assert load_experiment(file).experiment.name == document["name"]
+            loaded = load_experiment(file)
+            assert loaded.experiment.name == document["name"]
+            assert lint(loaded) == []
 
 
 def test_a_fault_that_is_shown_finds_its_requests() -> None:

@@ -184,7 +184,7 @@ def test_a_negative_control_is_one_or_several_and_resilience_is_short_for_one(tm
         ("{segment: search, indicator: p95, above: 0s, for: 5s}", "more than 0s"),
         (
             "{segment: search, indicator: p95, above: 1s, for: 5s, min_samples: 0}",
-            "greater than or equal to 1",
+            "at least 1",
         ),
     ],
 )

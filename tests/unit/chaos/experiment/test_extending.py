@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ruamel.yaml import YAML
 
 from chaos.experiment import AbstractExperimentError, LoadedExperiment, load_experiment
 from slo.documents import DocumentError
@@ -79,18 +80,21 @@ def test_what_is_not_said_comes_from_the_base(folder: Path) -> None:
     assert [one.name for one in loaded.objectives.objectives] == ["answered"]
 
 
-def test_the_resolved_document_stands_alone(folder: Path, tmp_path: Path) -> None:
-    """What the bundle keeps names no base and no variable, and reads back as the same experiment."""
-    from ruamel.yaml import YAML
-
-    loaded = load(folder, "objectives: default\n", "peak=4x", "phases.baseline.for=3s")
-    copy = tmp_path / "copy.yaml"
-    with copy.open("w") as file:
-        YAML().dump(loaded.document.data, file)
+@pytest.mark.parametrize("objectives", ["objectives: default\n", ""])
+def test_what_the_bundle_keeps_stands_alone(folder: Path, tmp_path: Path, objectives: str) -> None:
+    """It names no base, no variable and no file but the bundle's own, and reads back as the same."""
+    loaded = load(folder, objectives, "peak=4x", "phases.baseline.for=3s")
+    bundle = tmp_path / "bundle"
+    bundle.mkdir()
+    for name, data in (("experiment", loaded.standing_alone()), ("objectives", loaded.objectives.data())):
+        with (bundle / f"{name}.yaml").open("w") as file:
+            YAML().dump(data, file)
+    again = load_experiment(bundle / "experiment.yaml")
 
     assert not {"extends", "abstract", "variables"} & set(loaded.document.data)
-    assert load_experiment(copy).experiment == loaded.experiment
-    assert [phase.rate_per_s for phase in loaded.phases] == [2.0, 8.0]
+    assert again.phases == loaded.phases and again.objectives == loaded.objectives
+    assert again.experiment.service == loaded.experiment.service and again.faults == loaded.faults
+    assert [phase.rate_per_s for phase in again.phases] == [2.0, 8.0]
 
 
 def test_a_variable_keeps_its_type_where_it_is_the_whole_value(folder: Path) -> None:
