@@ -28,7 +28,10 @@ class Place:
 
     number: int
     of: int
+    start_s: float
     end_s: float
+    rate_per_s: float
+    faults: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -41,6 +44,13 @@ class Plan:
         """From the journal's `run.planned`."""
         phases = entry["phases"]
         self.places = {
-            phase["name"]: Place(number, len(phases), float(phase["end_s"]))
+            phase["name"]: Place(
+                number,
+                len(phases),
+                float(phase["start_s"]),
+                float(phase["end_s"]),
+                float(phase["rate_per_s"]),
+                tuple(phase["faults"]),
+            )
             for number, phase in enumerate(phases, 1)
         }

@@ -40,4 +40,8 @@ def sentence(entry: Mapping[str, Any], plan: Plan) -> Told | None:
 
 def _place(name: str, plan: Plan) -> str:
     place = plan.places.get(name)
-    return f"  phase {place.number} of {place.of}" if place is not None else ""
+    if place is None:
+        return ""
+    faults = f", with {' and '.join(place.faults)}" if place.faults else ""
+    lasts = format_duration(place.end_s - place.start_s)
+    return f"  phase {place.number} of {place.of}: {place.rate_per_s:.3g} arrivals/s for {lasts}{faults}"

@@ -19,7 +19,10 @@ from chaos.run.progress import TerminalProgress
 PLANNED = {
     "at_s": 0.0,
     "event": "run.planned",
-    "phases": [{"name": "baseline", "end_s": 40.0}, {"name": "fault", "end_s": 100.0}],
+    "phases": [
+        {"name": "baseline", "start_s": 0.0, "end_s": 40.0, "rate_per_s": 2.0, "faults": []},
+        {"name": "fault", "start_s": 40.0, "end_s": 100.0, "rate_per_s": 20.0, "faults": ["slow-vector-db"]},
+    ],
 }
 FIGURES = Figures(50, 10.0, 0.125, 0.96, 1.234, begun_per_s=19.8, in_flight=14)
 
@@ -92,7 +95,7 @@ def test_a_log_gets_figures_every_ten_seconds(capsys: pytest.CaptureFixture[str]
         progress.moment(moment(tenths / 10))
     progress.close()
     lines = out.getvalue().splitlines()
-    assert lines[0] == "▸ fault  phase 2 of 2"
+    assert lines[0] == "▸ fault  phase 2 of 2: 20 arrivals/s for 60 s, with slow-vector-db"
     figures = [line.split()[0] for line in lines if "/1:40 fault 2/2" in line]
     assert figures == ["0:50/1:40", "1:00/1:40", "1:10/1:40", "1:20/1:40", "1:30/1:40"]
     assert "\x1b" not in out.getvalue() and "\r" not in out.getvalue()
