@@ -103,20 +103,21 @@ def tell(result: CampaignResult, stream: EventStream | None) -> None:
     from slo.report import wording
     from slo.units import format_duration
 
-    console.print()
     rows = [
         {
             "counts as": one.counts_as or "inconclusive",
             "run": one.name,
             "verdict": one.verdict or one.status or "not started",
+            "expected": one.expect,
             "took": format_duration(one.took_s) if one.took_s is not None else wording.NOTHING,
-            "in short": wording.clean(one.sentence),
         }
         for one in record.runs
     ]
-    word = wording.JUDGEMENTS[record.verdict].word
-    console.print(
-        f"{word}: {record.name}: {wording.clean(record.sentences[0])}", highlight=False, markup=False
-    )
+    console.print()
+    first, *others = (wording.clean(sentence) for sentence in record.sentences)
+    word = "Interrupted" if record.status == "interrupted" else wording.JUDGEMENTS[record.verdict].word
+    headline = f"{word}: {record.name}: {first}"
+    for line in (headline, *(f"  {other}" for other in others), ""):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     show_rows(rows, as_json=False)
     console.print(f"summary.md and junit.xml are in {result.folder}", highlight=False, soft_wrap=True)
