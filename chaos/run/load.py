@@ -97,7 +97,8 @@ class JourneysProcess:
             if self._files.ready.exists():
                 ready: dict[str, Any] = json.loads(self._files.ready.read_text())
                 return ready
-            self.check_alive()
+            if self.ended() is not None:
+                raise self._ended_early()
             while_waiting()
             self._clock.sleep(0.05)
         raise EnvironmentFailure(
@@ -113,12 +114,19 @@ class JourneysProcess:
         return t0_s
 
     def check_alive(self) -> None:
-        """Raises EnvironmentFailure when the generator has ended, with the end of its log."""
-        if self._stopped or self.process is None or (code := self.process.poll()) is None:
-            return
+        """Raises EnvironmentFailure when the generator has died, with the end of its log.
+
+        One that ends with 0 has driven its schedule to the end: on a busy machine the runner sees that before
+        it sees that its last phase is over.
+        """
+        if not self._stopped and self.ended() not in (None, 0):
+            raise self._ended_early()
+
+    def _ended_early(self) -> EnvironmentFailure:
         tail = self._files.log.read_text(errors="replace").strip().splitlines()[-8:]
-        raise EnvironmentFailure(
-            f"the journeys ended early (exit {code}); the end of {self._files.log}:\n  " + "\n  ".join(tail)
+        return EnvironmentFailure(
+            f"the journeys ended early (exit {self.ended()}); the end of {self._files.log}:\n  "
+            + "\n  ".join(tail)
         )
 
     def stop(self) -> None:

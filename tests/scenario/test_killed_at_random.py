@@ -39,10 +39,12 @@ from tests.scenario.whole_run import (
 
 pytestmark = pytest.mark.slow
 KILLS = int(os.environ.get("RAGQUAKE_KILLS", "4"))
-SEED = int(os.environ.get("RAGQUAKE_SEED", str(random.SystemRandom().randrange(10_000))))
+ANY = 3155 if "CI" in os.environ else random.SystemRandom().randrange(10_000)
+SEED = int(os.environ.get("RAGQUAKE_SEED", ANY))
+"""In CI the same four every time: runner and warden both killed, a kill while judging, Ctrl-C, a hang-up."""
 WITHIN_S = 10.0
 """No fault outlives it: the lease's time to live, and the warden's promise."""
-ENDED_WITHIN_S = 60.0
+ENDED_WITHIN_S = 120.0
 """For what is not promised to the second: the report of a run that was asked to end, on a busy machine."""
 GRACEFUL = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 FLAP: Mapping[str, Any] = {
@@ -137,7 +139,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 
 def test_nothing_is_left_of_runs_that_were_ended_at_random(folder: Path, stand_ins: Path) -> None:
     """No fault for longer than 10 s, no process, no bundle that cannot be judged; the next run starts."""
-    print(f"\n{KILLS} kills, seed {SEED}; again: RAGQUAKE_KILLS={KILLS} RAGQUAKE_SEED={SEED}")
+    print(f"\n{KILLS} runs; the same again with RAGQUAKE_KILLS={KILLS} RAGQUAKE_SEED={SEED}")
     owed: set[Path] = set()
     broken = []
     for number in range(KILLS):

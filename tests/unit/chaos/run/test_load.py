@@ -47,6 +47,25 @@ def test_a_generator_that_never_gets_ready_is_given_up(files: LoadFiles) -> None
         JourneysProcess(files, SteppingClock(1000.0)).wait_ready()
 
 
+@pytest.mark.parametrize("code", [0, 2, -9])
+def test_a_generator_that_has_driven_its_schedule_may_end_before_the_last_phase_is_seen_to(
+    files: LoadFiles, code: int
+) -> None:
+    """Exit 0 is the end of the schedule, whenever a busy runner looks; before the start it is none."""
+    journeys = JourneysProcess(files, SteppingClock(1000.0))
+    end = "raise SystemExit(0)" if code == 0 else f"import os; os.kill(os.getpid(), {-code})"
+    journeys.process = subprocess.Popen([sys.executable, "-c", end if code <= 0 else "raise SystemExit(2)"])
+    journeys.process.wait()
+    files.log.write_text("")
+    if code == 0:
+        journeys.check_alive()
+    else:
+        with pytest.raises(EnvironmentFailure, match=f"ended early .exit {code}."):
+            journeys.check_alive()
+    with pytest.raises(EnvironmentFailure, match="ended early"):
+        journeys.wait_ready()
+
+
 def test_a_generator_that_died_is_noticed_with_the_end_of_its_log(files: LoadFiles) -> None:
     """What it said last is what the person at the terminal needs."""
     journeys = JourneysProcess(files, SteppingClock(1000.0))
