@@ -75,6 +75,8 @@ class TerminalProgress:
         self._console = console
         self._redraws = console.is_terminal and not console.is_dumb_terminal
         self._live: Live | None = None
+        self._step: str | None = None
+        """What is under way: at a terminal it becomes a line once it is done."""
         self._plan = Plan()
         self._printed_s: float | None = None
         self._told_s: dict[tuple[str, str], float] = {}
@@ -83,9 +85,13 @@ class TerminalProgress:
     def step(self, text: str) -> None:
         with self._lock:
             self.close()
-            self._say(Text(f"· {text}"))
-            if self._redraws:
-                self._begin(Spinner("dots", Text(text, overflow="ellipsis", no_wrap=True)), moves=True)
+            if not self._redraws:
+                self._say(Text(f"· {text}"))
+                return
+            self._step = text
+            shown = Text(text)
+            shown.truncate(max(1, self._console.width - 3), overflow="ellipsis")
+            self._begin(Spinner("dots", shown), moves=True)
 
     def fact(self, entry: Mapping[str, Any]) -> None:
         with self._lock:
@@ -95,6 +101,8 @@ class TerminalProgress:
                 self._printed_s = None
             told = sentence(entry, self._plan)
             if told is not None and not self._was_just_told(entry):
+                if self._step is not None:
+                    self.close()
                 self._say(Text(told.text, style=told.style))
 
     def moment(self, moment: Moment) -> None:
@@ -113,6 +121,9 @@ class TerminalProgress:
             if self._live is not None:
                 live, self._live = self._live, None
                 self._try(live.stop)
+            if self._step is not None:
+                step, self._step = self._step, None
+                self._say(Text(f"· {step}"))
 
     def _draw(self, moment: Moment) -> None:
         width, height = self._console.size
@@ -129,8 +140,7 @@ class TerminalProgress:
 
     def _begin(self, shown: RenderableType, *, moves: bool) -> None:
         """Lines at the bottom; those that move by themselves have a thread that redraws them."""
-        live = Live(shown, console=self._console, transient=True, auto_refresh=moves)
-        self._live = live
+        self._live = live = Live(shown, console=self._console, transient=True, auto_refresh=moves)
         self._try(lambda: live.start(refresh=True))
 
     def _was_just_told(self, entry: Mapping[str, Any]) -> bool:
@@ -150,4 +160,5 @@ class TerminalProgress:
         try:
             show()
         except OSError:  # the terminal has gone, or the disk of its log is full
-            self._console.quiet = True
+            self._console.quiet, self._redraws = True, False
+            self._live = self._step = None

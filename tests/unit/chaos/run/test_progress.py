@@ -161,6 +161,22 @@ def test_a_terminal_is_redrawn_and_left_clean(monkeypatch: pytest.MonkeyPatch) -
     ) == out.getvalue().count("\x1b[?25h")
 
 
+def test_a_step_becomes_a_line_once_it_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At a terminal it is shown once as under way and once as done, in the order in which things happened."""
+    monkeypatch.setenv("TERM", "xterm")
+    console, out = terminal(width=30)
+    progress = TerminalProgress(console)
+    progress.step("waiting for a part with a very long name, indeed")
+    progress.fact(fact("stack.ready", took_s=12.0))
+    progress.step("judging")
+    progress.close()
+    done = [line for line in out.getvalue().splitlines() if "· " in line]
+    assert [line.partition("· ")[2] for line in done] == [
+        "waiting for a part with a very long name, indeed", "the stack is ready after 12 s", "judging"
+    ]  # fmt: skip
+    assert "…" in out.getvalue()
+
+
 def test_a_tiny_terminal_gets_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     """Six lines on a screen of five would scroll at each redraw."""
     monkeypatch.setenv("TERM", "xterm")
