@@ -33,8 +33,13 @@ _STYLES: dict[Verdicts, str] = {
 }
 
 
-def render(verdict: Verdict, console: Console, bundle: Path | None = None) -> None:
-    """Print the verdict; `bundle` is named in what to do next (default: `runs/latest`)."""
+def render(
+    verdict: Verdict, console: Console, bundle: Path | None = None, exit_code: int | None = None
+) -> None:
+    """Print the verdict; `bundle` is named in what to do next (default: `runs/latest`).
+
+    `exit_code` is that of the command, where it is another one than the verdict's: a person stopped the run.
+    """
     shown = wording.legible(verdict)
     width = min(console.width, WIDTH)
 
@@ -61,7 +66,8 @@ def render(verdict: Verdict, console: Console, bundle: Path | None = None) -> No
         # In one piece, however narrow the terminal is: it is there to be copied.
         console.print(Text.assemble((f"{label:<14}", "dim"), wording.clean(what)), soft_wrap=True)
     say()
-    say(_line(shown, short=True))
+    code = shown.exit_code if exit_code is None else exit_code
+    say(Text.assemble(_badge(shown), f"  {shown.run.experiment or 'run'}", (f"  exit {code}", "dim")))
 
 
 def _next_steps(verdict: Verdict, bundle: Path) -> list[tuple[str, str]]:
@@ -78,14 +84,14 @@ def _next_steps(verdict: Verdict, bundle: Path) -> list[tuple[str, str]]:
     return steps
 
 
-def _line(verdict: Verdict, short: bool = False) -> Text:
-    style = _STYLES[verdict.verdict]
-    judgement = wording.JUDGEMENTS[verdict.verdict]
+def _line(verdict: Verdict) -> Text:
     name = verdict.run.experiment or "run"
-    badge = (f" {judgement.mark} {judgement.word.upper()} ", f"bold reverse {style}")
-    if short:
-        return Text.assemble(badge, f"  {name}", (f"  exit {verdict.exit_code}", "dim"))
-    return Text.assemble(badge, "  ", (f"{name}: ", "dim"), (_reason(verdict), "bold"))
+    return Text.assemble(_badge(verdict), "  ", (f"{name}: ", "dim"), (_reason(verdict), "bold"))
+
+
+def _badge(verdict: Verdict) -> tuple[str, str]:
+    judgement = wording.JUDGEMENTS[verdict.verdict]
+    return f" {judgement.mark} {judgement.word.upper()} ", f"bold reverse {_STYLES[verdict.verdict]}"
 
 
 def _reason(verdict: Verdict) -> str:
