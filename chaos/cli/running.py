@@ -158,7 +158,7 @@ def _tell(result: RunResult, stream: EventStream | None) -> None:
             exit_code=result.exit_code,
         )
         return
-    terminal.render(result.verdict, console, bundle=result.bundle)
+    terminal.render(result.verdict, console, bundle=result.bundle, exit_code=result.exit_code)
     if result.status in ("error", "interrupted"):  # in full: the line above has lost its breaks
         errors.print(f"[bold]{result.status}[/]: {escape(result.message)}", highlight=False)
 

@@ -85,7 +85,7 @@ def test_the_reason_stands_beside_the_verdict(verdict: Verdict) -> None:
     )
     lines = shown(verdict.model_copy(update={"sentences": told}))
     assert lines[0].strip() == "✗ FAIL   spike: answered in fault. Journey good_ratio was 62 %."
-    assert "In fault, 3 % got no answer." in lines[1]
+    assert "In fault, 3 % of users got no answer." in lines[1]
 
 
 def test_each_fault_is_shown_with_what_it_did(verdict: Verdict) -> None:
@@ -133,3 +133,10 @@ def test_a_command_is_not_broken_by_a_narrow_terminal(verdict: Verdict) -> None:
     """It can be copied, however long the folder's name is."""
     bundle = Path("/tmp") / "a-folder-with-a-long-name" / "20261122T234448Z-vector-db-flapping-9d48d7"
     assert any(str(bundle / "report.html") in line for line in shown(verdict, 40, bundle=bundle))
+
+
+def test_the_last_line_has_the_exit_code_of_the_command(verdict: Verdict) -> None:
+    """A run that a person stopped ends with 130, whatever its evidence comes to."""
+    out = io.StringIO()
+    terminal.render(verdict, Console(file=out, width=100), exit_code=130)
+    assert out.getvalue().rstrip().endswith("exit 130")
