@@ -26,6 +26,8 @@ class Assertion(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: ClassVar[str]
+    example: ClassVar[str]
+    """Its parameters as an experiment writes them."""
 
     @model_validator(mode="before")
     @classmethod

@@ -22,6 +22,7 @@ class AttemptsPerRequestAtMost(Assertion):
     """No request makes more than `attempts` calls of `segment`, first ones, retries and hedges together."""
 
     name: ClassVar[str] = "attempts_per_request_at_most"
+    example: ClassVar[str] = "{segment: search, attempts: 2}"
     segment: SegmentName = Field(
         description="the segment with one span for each call: `search` or `generate`"
     )

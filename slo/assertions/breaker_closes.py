@@ -1,4 +1,9 @@
-"""The circuit breaker closes again, and stays closed, once its dependency is well."""
+"""The circuit breaker closes again, and stays closed, once its dependency is well.
+
+Measured from the end of the phase to the breaker's last log record; one that closed and opened again has
+not closed. A breaker that never opened cannot close. A failure shows callers that were turned away too
+late.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +24,7 @@ class BreakerCloses(Assertion):
     """`breaker` is closed for good no later than `within` after the end of the phase `after`."""
 
     name: ClassVar[str] = "breaker_closes"
+    example: ClassVar[str] = "{breaker: vector_db, within: 30s, after: fault}"
     breaker: str = Field(description="the breaker's name: `vector_db` or `llm`")
     within: Duration = Field(gt=0.0, description="from the phase's end to the breaker's last log record")
     after: str = Field(description="the phase from whose end it counts")

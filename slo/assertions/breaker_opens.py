@@ -1,4 +1,9 @@
-"""The circuit breaker opens soon after its dependency goes bad."""
+"""The circuit breaker opens soon after its dependency goes bad.
+
+Measured from the journal's injection of the first fault on the dependency (of any fault, where none is on
+it) to the breaker's own log record. Without an injection nothing should have opened it. A failure shows the
+calls that failed when the breaker should have kept them away.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +24,7 @@ class BreakerOpens(Assertion):
     """`breaker` opens no later than `within` after the first fault on its dependency is in."""
 
     name: ClassVar[str] = "breaker_opens"
+    example: ClassVar[str] = "{breaker: vector_db, within: 10s}"
     breaker: str = Field(description="the breaker's name: `vector_db` or `llm`")
     within: Duration = Field(gt=0.0, description="from the injection to the breaker's log record")
 

@@ -1,7 +1,8 @@
 """No answer loses its retrieval, its documents or its model and still calls itself full.
 
-Where a fault was planned and no answer lost anything, nothing was tested. Without a fault there is
-nothing to lose, and the rule holds.
+What was lost is read from the spans, what was said from the request span and from the client, in all
+phases, judged or not. Where a fault was planned and no answer lost anything, nothing was tested. Without a
+fault there is nothing to lose, and the rule holds.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ class EveryDegradedAnswerSaysSo(Assertion):
     """Every answer whose trace lost something is labelled, in all phases, judged or not."""
 
     name: ClassVar[str] = "every_degraded_answer_says_so"
+    example: ClassVar[str] = "{}"
 
     def check(self, evidence: Evidence) -> verdict.Assertion:
         """What the spans lost against what service and client called it."""

@@ -1,7 +1,9 @@
 """A half-open circuit breaker lets a few callers try, not all of them.
 
-A dependency that has just come back is easily pushed over again by everybody who waited for it. A pass needs
-a moment in which more callers came than may probe: without one the limit was never asked for.
+A dependency that has just come back is easily pushed over again by everybody who waited for it. Counted are
+the spans of guarded calls that met the half-open state, and calls that have no such span above them. A call
+counts as over 1 ms before its span ends, which is stamped a moment later. A pass needs a moment in which
+the limit was met: somebody who was turned away, or as many at a time as may.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ class HalfOpenProbesAtMost(Assertion):
     """While `breaker` is half open, no more than `probes` calls are under way at a time."""
 
     name: ClassVar[str] = "half_open_probes_at_most"
+    example: ClassVar[str] = "{breaker: vector_db, probes: 3}"
     breaker: str = Field(description="the breaker's name: `vector_db` or `llm`")
     probes: int = Field(ge=1, description="how many calls at a time")
 
@@ -41,7 +44,7 @@ class HalfOpenProbesAtMost(Assertion):
         beyond = seen.beyond(self.probes)
         if beyond:
             message = (
-                f"{seen.most} probes of {self.breaker} were under way at a time; allowed are {self.probes}"
+                f"{seen.most} probes of {self.breaker} were under way at a time, of {self.probes} allowed"
             )
             return self.broken(
                 evidence, message, facts, [trace for trace, _ in beyond], {span for _, span in beyond}
@@ -54,7 +57,7 @@ class HalfOpenProbesAtMost(Assertion):
             return self.result("inconclusive", message, facts)
         message = (
             f"half open {_times(len(seen.stretches))}: at most {seen.most} probes at a time of {self.probes} "
-            f"allowed, and {seen.rejected} callers were turned away"
+            f"allowed, while {seen.rejected} other calls were turned away"
         )
         return self.result("pass", message, facts)
 

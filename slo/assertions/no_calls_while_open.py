@@ -1,7 +1,9 @@
 """While the circuit breaker is open nobody calls what it guards.
 
-An open breaker that still lets calls through protects nobody, and no status code shows it; the spans do.
-Calls that were already past the breaker when it opened are no leak, and a half-open breaker may probe.
+An open breaker that still lets calls through protects nobody, and no status code shows it; the spans do. A
+call that starts within 20 ms of the opening had passed the breaker already, and one within 5 ms before the
+breaker says half-open is the probe that makes it so. A pass needs somebody who asked something while it was
+open.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ class NoCallsWhileOpen(Assertion):
     """No call that `breaker` guards starts while it is open; half open, at most `allow_probes` at a time."""
 
     name: ClassVar[str] = "no_calls_while_open"
+    example: ClassVar[str] = "{breaker: vector_db, allow_probes: 3}"
     breaker: str = Field(description="the breaker's name: `vector_db` or `llm`")
     allow_probes: int = Field(default=1, ge=0, description="how many calls at a time while it is half open")
 

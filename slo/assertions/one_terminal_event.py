@@ -1,7 +1,8 @@
 """Every stream ends in exactly one terminal event, so that nobody has to guess whether the text was whole.
 
-Judged by what the users received: a service that believes it said `done` to a closed socket has told nobody.
-Users who left before the end could not see one.
+Judged by what the users received (`terminal_events` in attempts.jsonl), in all phases, judged or not: a
+service that believes it said `done` to a closed socket has told nobody. Users who left before the end could
+not see one. A pass needs a stream that was read to its end.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ class OneTerminalEvent(Assertion):
     """Each stream whose reader stayed ends in one `done` or one `error`, not in none and not in two."""
 
     name: ClassVar[str] = "one_terminal_event"
+    example: ClassVar[str] = "{}"
 
     def check(self, evidence: Evidence) -> verdict.Assertion:
         """All streams of the run, in all phases, judged or not."""

@@ -2,7 +2,8 @@
 
 The user's leaving is the client's word (attempts `abandoned` or `timeout`), the end of the work is the
 service's: the span of a generation ends when its connection to the model server is given up. What the model
-server does then is not in the traces. A pass needs somebody who left while a span was under way.
+server does then is not in the traces. Who leaves after the last phase is not judged: the service itself is
+about to be stopped. A pass needs somebody who left while a span was under way.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ class SlotsFreedAfterAbandon(Assertion):
     """Every span of a request whose user has left ends within `within`."""
 
     name: ClassVar[str] = "slots_freed_after_abandon"
+    example: ClassVar[str] = "{within: 1s}"
     within: Duration = Field(gt=0.0, description="from the user's leaving to the end of the last span")
 
     def check(self, evidence: Evidence) -> verdict.Assertion:

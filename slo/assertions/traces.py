@@ -1,8 +1,9 @@
 """The general rule: how many traces of a phase have such a span, with or without such another.
 
-A count that must stay small is met by an empty run and by a misspelt selector alike. So a pass also needs
-that what the selectors name was seen: traces in the phase, spans of that kind somewhere in the run, and a
-trace in which `select` took a span, where `with` or `without` ask for more.
+A trace belongs to the phase in which its first span starts. A count that must stay small is met by an empty
+run and by a misspelt selector alike. So a pass also needs that what the selectors name was seen: traces in
+the phase, spans of that kind somewhere in the run, and a trace in which `select` took a span, where `with`
+or `without` ask for more. Values of attributes are yours to check: one that never occurs is never there.
 """
 
 from __future__ import annotations
@@ -47,6 +48,9 @@ class Traces(Assertion):
     """So many traces of the phase have a span that `select` takes, and one `with`, and none `without`."""
 
     name: ClassVar[str] = "traces"
+    example: ClassVar[str] = (
+        '{select: {segment: generate, status: error}, without: {segment: context}, count: "= 0", in: fault}'
+    )
     label: str | None = Field(
         None, alias="name", pattern=r"^[a-z0-9][a-z0-9_.-]{0,59}$", description="what reports call it"
     )

@@ -132,21 +132,18 @@ def _assertions(verdict: Verdict) -> list[Table | Text]:
 
 
 def _tree(trace: Trace) -> Table:
-    """One counter-example, span by span."""
+    """One counter-example, span by span; what does not fit is in the name or the end, never in a number."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
     table.add_column("", width=1)
     for head in trees.HEADS[:2]:
-        table.add_column(head, justify="right", no_wrap=True)
+        table.add_column(head, justify="right", min_width=8)
     table.add_column(trees.HEADS[2], max_width=trees.NAME_WIDTH, no_wrap=True, overflow="ellipsis")
-    table.add_column(trees.HEADS[3], no_wrap=True)
-    table.add_column("", style="dim", ratio=1)
+    table.add_column(trees.HEADS[3], ratio=1)
     for line in trees.lines(trace):
         style = "bold red" if line.broke else "red" if line.failed else ""
         name = Text.assemble((line.branch, "dim"), (line.name, style))
-        table.add_row(
-            Text(line.mark.strip(), style=style), line.offset, line.took, name, Text(line.ended, style=style),
-            Text(line.details),
-        )  # fmt: skip
+        ended = Text.assemble((line.ended, style), "  ", (line.details, "dim"))
+        table.add_row(Text(line.mark.strip(), style=style), line.offset, line.took, name, ended)
     return table
 
 

@@ -74,7 +74,9 @@ SegmentName = Annotated[
 class SpanSelector(Selector):
     """Spans by segment, name, kind, status, attributes and duration; at least one of them."""
 
-    segment: SegmentName | None = Field(None, description="a segment of the answer's path")
+    segment: SegmentName | None = Field(
+        None, description="`request`, `embed`, `retrieve`, `search`, `context` or `generate`"
+    )
     name: Patterns = Field((), description="the span's name; `*` stands for anything")
     kind: Patterns = Field((), description="`Server`, `Client`, `Internal`, `Producer` or `Consumer`")
     status: Literal["error", "ok"] | None = Field(
@@ -144,7 +146,7 @@ class SpanSelector(Selector):
         return self.model_copy(update={"status": None, "longer_than": None, "attributes": unknown})
 
     def __str__(self) -> str:
-        """`failed generate span, longer than 2 s, with rag.attempt = 2`."""
+        """`failed generate span longer than 2 s with rag.attempt = 2`."""
         words = [self.segment or "", "span"]
         if self.status is not None:
             words.insert(0, "failed" if self.status == "error" else "unfailed")
@@ -152,8 +154,8 @@ class SpanSelector(Selector):
         parts += [f"named {_either(self.name)}"] if self.name else []
         parts += [f"of kind {_either(self.kind)}"] if self.kind else []
         parts += [f"longer than {format_duration(self.longer_than)}"] if self.longer_than is not None else []
-        parts += [f"with {key} = {_either(values)}" for key, values in self.attributes.items()]
-        return ", ".join(parts)
+        carried = [f"{key} = {_either(values)}" for key, values in self.attributes.items()]
+        return " ".join([*parts, *([f"with {' and '.join(carried)}"] if carried else [])])
 
 
 def _either(values: tuple[str, ...]) -> str:

@@ -220,6 +220,12 @@ def test_the_values_that_evaluators_compute_with():
     assert spans["embeddings all-MiniLM-L6-v2"]["rag.embed.queue_wait"] >= 0.0
 
 
+def test_selectors_know_every_attribute():
+    """An assertion may ask for whatever spans carry; what it does not know may be a slip of the pen."""
+    known = set(default_table().attributes)
+    assert {name for carried in CONTRACT.values() for name in carried} <= known
+
+
 @pytest.mark.parametrize(("header", "deadline_s"), [("1500", 1.5), (None, 10.0)])
 @pytest.mark.parametrize("resilience", ["on", "off"])
 def test_the_request_says_until_when_its_caller_waits(header, deadline_s, resilience):
