@@ -159,7 +159,9 @@ def on_local(tmp_path_factory: pytest.TempPathFactory, stand_ins: Path) -> dict[
     folder = tmp_path_factory.mktemp("local")
     with run_on(folder, stand_ins, EXPERIMENT, "--stack", "local") as run:
         run.process.wait(180)
-        return judged(run)
+        found = judged(run)
+    assert found["gate finished"] == "pass", run.said
+    return found
 
 
 def test_the_same_file_comes_to_the_same_on_a_target_that_runs_already(
