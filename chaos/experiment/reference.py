@@ -124,7 +124,7 @@ def _fault(kind: str, fault: type[Fault]) -> list[str]:
     example = next(one.strip() for one in paragraphs if f"kind: {kind}" in one and one.startswith("    "))
     lines = [f"### {kind}", "", " ".join(paragraphs[0].split()), "", "```yaml", example, "```", ""]
     for label in ("Looks like", "Bit when", "Undone"):
-        lines.append(f"- {label}: {fault.told(label)}")  # type: ignore[arg-type]
+        lines.append(f"- {label}: {fault.told(label)}")
     lines.append("")
     if set(fault.model_fields) - {"on", "kind"}:
         lines += [_keys(fault, frozenset({"on", "kind"})), ""]
