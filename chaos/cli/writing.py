@@ -17,7 +17,10 @@ from chaos.exit_codes import ExitCode
 def init(
     name: Annotated[str, typer.Argument(help="Of the experiment; the file is NAME.yaml.")] = "my-first",
 ) -> None:
-    """Write a first experiment, with a comment for each part, to run and to change."""
+    """Write a first experiment to run and to change.
+
+    It has a comment for each part, and the schema by which editors check it.
+    """
     from chaos.experiment.first import SCHEMA, write_first
     from chaos.schemas import as_text, schema_of
 
@@ -36,7 +39,9 @@ def validate(
     ],
     as_json: Json = False,
 ) -> None:
-    """Check files without starting anything, as CI does; exit 2 when anything is wrong.
+    """Check files without starting anything.
+
+    As CI does: exit 2 when anything is wrong.
 
     Beyond what a run asks of an experiment: somebody to ask, a stop condition, faults that are used, can be
     undone and are gone before the end, and a judged phase before the first of them.
@@ -65,7 +70,10 @@ def validate(
 def schema(
     kind: Annotated[str, typer.Argument(help="experiment, objectives, suite or target.")] = "experiment",
 ) -> None:
-    """Print the JSON Schema (2020-12) of a kind of file, for editors."""
+    """Print the JSON Schema of a kind of file, for editors.
+
+    Of draft 2020-12.
+    """
     from chaos.schemas import as_text, schema_of
 
     say(as_text(schema_of(kind)).rstrip("\n"))
