@@ -24,6 +24,8 @@ from slo.segments.matching import SpanMatcher
 MOST_BYTES = 32 * 1024 * 1024
 """Put aside and not yet drained: at 300 bytes a span, a hundred thousand spans."""
 BODIES_REMEMBERED = 64
+MOST_LAG_S = 6.0
+"""OpenTelemetry's exporters send every 5 s unless told otherwise."""
 OUTCOME = "rag.outcome"
 DEGRADED = ("degraded", "cached")
 
@@ -54,6 +56,8 @@ class LiveSpans:
         self._waiting: deque[tuple[float, bytes]] = deque()
         self._waiting_bytes = 0
         self._ways_s: deque[float] = deque(maxlen=BODIES_REMEMBERED)
+        self._waits_s: deque[float] = deque(maxlen=BODIES_REMEMBERED)
+        self._heard_s = -math.inf
         self.missed = 0
 
     def take(self, body: bytes) -> None:
@@ -73,24 +77,37 @@ class LiveSpans:
             came, self._waiting, self._waiting_bytes = self._waiting, deque(), 0
         return [span for received_s, body in came for span in self._read(received_s, body)]
 
+    def known_until(self, now_s: float) -> float:
+        """Until when what has come tells all: what has ended since is still on its way, which is no silence.
+
+        An exporter that sends every five seconds is not heard of in between. One that is silent for longer
+        than any span had to wait lately has nothing to say.
+        """
+        lag_s = min(max(self._waits_s) - min(self._ways_s), MOST_LAG_S) if self._waits_s else 0.0
+        return min(now_s, max(self._heard_s, now_s - lag_s))
+
     def _read(self, received_s: float, body: bytes) -> list[LiveSpan]:
         rows = empty_rows(SPANS)
         flatten_spans(body, rows)
-        found, way_s = [], math.inf
+        found, way_s, wait_s = [], math.inf, -math.inf
         columns = ("SpanName", "SpanKind", "SpanAttributes", "StatusCode", "Timestamp", "Duration")
         for name, kind, pairs, status, start_ns, duration_ns in zip(
             *(rows[column] for column in columns), strict=True
         ):
             end_s = (start_ns + duration_ns) / 1e9
-            way_s = min(way_s, received_s - end_s)
+            way_s, wait_s = min(way_s, received_s - end_s), max(wait_s, received_s - end_s)
             attributes = dict(pairs)
             for segment, matcher in self._matchers.items():
                 if matcher.takes(name, kind, attributes):
                     failed = matcher.failed(status, attributes)
                     degraded = attributes.get(OUTCOME) in DEGRADED
                     found.append((segment, end_s, duration_ns / 1e9, failed, degraded))
+        if math.isinf(way_s):
+            return []  # an export of nothing
         self._ways_s.append(way_s)
-        way_s = min(self._ways_s)
+        self._waits_s.append(wait_s)
+        newest_s, way_s = received_s - way_s, min(self._ways_s)
+        self._heard_s = max(self._heard_s, newest_s + way_s)
         return [
             LiveSpan(segment, end_s + way_s, duration_s, failed, degraded)
             for segment, end_s, duration_s, failed, degraded in found

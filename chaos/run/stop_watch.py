@@ -129,8 +129,9 @@ class StopWatch(threading.Thread):
                 self._take(span)
         for condition in self._of_journeys:
             condition.hanging(self._attempts, now_s)
-        watches = [*(one.watch for one in self._of_journeys), *self._of_spans]
-        breach = next((found for one in watches if (found := one.look(now_s)) is not None), None)
+        known_s = self._spans.known_until(now_s)
+        looks = [(one.watch, now_s) for one in self._of_journeys] + [(one, known_s) for one in self._of_spans]
+        breach = next((found for watch, at_s in looks if (found := watch.look(at_s)) is not None), None)
         if breach is not None:
             self._act(breach)
 

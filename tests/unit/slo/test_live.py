@@ -78,6 +78,30 @@ def test_one_span_from_the_future_does_not_blind_for_good() -> None:
     assert spans.drain()[-1].end_s == pytest.approx(now.at_s, abs=0.15)
 
 
+@pytest.mark.parametrize("every_s", [0.5, 5.0])
+def test_what_is_on_its_way_is_no_silence(every_s: float) -> None:
+    """Between two exports nothing is known yet; after a longer pause there is nothing to come."""
+    now = Now()
+    spans = taken(now, "search")
+    assert spans.known_until(T0_S) == T0_S
+    for number in range(1, 20):
+        now.at_s = T0_S + number * every_s
+        spans.take(span_body([span(number * every_s - age * every_s, 0.0) for age in (0.98, 0.5, 0.02)]))
+        spans.drain()
+        assert now.at_s - spans.known_until(now.at_s) == pytest.approx(0.0, abs=0.05)
+        between_s = now.at_s + 0.9 * every_s
+        assert between_s - spans.known_until(between_s) == pytest.approx(0.9 * every_s, abs=0.06)
+    later_s = now.at_s + 30
+    assert later_s - spans.known_until(later_s) <= min(every_s, live.MOST_LAG_S)
+
+
+def test_an_export_of_nothing_says_nothing() -> None:
+    """A body without spans moves no clock."""
+    spans = taken(Now(), "search")
+    spans.take(span_body([]))
+    assert spans.drain() == [] and spans.known_until(T0_S) == T0_S
+
+
 def test_only_the_segments_that_were_asked_for_come() -> None:
     """By name, kind and attributes, as the table says; failures by status or by attribute."""
     now = Now()

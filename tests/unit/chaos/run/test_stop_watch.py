@@ -35,6 +35,9 @@ class Spans:
         self.coming = [one for one in self.coming if one not in came]
         return came
 
+    def known_until(self, now_s: float) -> float:
+        return now_s - 0.5
+
 
 @dataclass
 class Bench:
