@@ -43,12 +43,7 @@ class Api:
             raise RuntimeError(f"the fault proxy's API speaks HTTP, not {scope['type']}")
         agent = dict(scope["headers"]).get(b"user-agent", b"")
         query = bytes(scope["query_string"])
-        try:
-            self._gate.check(scope)
-        except RefusedError as refused:
-            answer, matched = _refusal(refused), False
-        else:
-            answer, matched = await self._route(scope["method"], _path_of(scope), agent, query, receive)
+        answer, matched = await self._route(scope, _path_of(scope), agent, query, receive)
         tell(scope, answer.status)
         headers = []
         if matched:
@@ -68,8 +63,9 @@ class Api:
         await send({"type": "http.response.body", "body": body})
 
     async def _route(
-        self, method: str, path: str, agent: bytes, query: bytes, receive: Receive
+        self, scope: Mapping[str, Any], path: str, agent: bytes, query: bytes, receive: Receive
     ) -> tuple[Answer, bool]:
+        method: str = scope["method"]
         if (tidy := tidied(path)) != path:
             return Answer(301, location=tidy.replace(_SLASH_IN_A_NAME, "/")), False
         for pattern, methods in self._routes:
@@ -81,6 +77,7 @@ class Api:
             if agent.startswith(b"Mozilla/"):
                 return _text(403, "User agent not allowed\n"), True
             try:
+                self._gate.check(scope)
                 body = query if method == "GET" else await _read_body(receive)
                 names = (name.replace(_SLASH_IN_A_NAME, "/") for name in found.groups())
                 return await methods[method](*names, body), True

@@ -51,6 +51,8 @@ SERVICE_READY_TIMEOUT_S = 180.0
 """About 16 s when the disk is warm; a first start on a slow disk reads 1 GB of libraries."""
 PART_READY_TIMEOUT_S = 60.0
 EVIDENCE_NAME = "faults.jsonl"
+HURRIED_GRACE_S = 1.0
+"""When a person stops the run: nobody will read the answers that are still under way."""
 LINE_LENGTH = 90
 """Of a log's newest line, shown while its part starts."""
 INGEST_TIMEOUT_S = 1200.0
@@ -132,8 +134,8 @@ class LocalStack:
         """Start everything and wait until it is ready. Whatever goes wrong, nothing is left running."""
         try:
             self._start()
-        except BaseException:
-            self.stop()
+        except BaseException as error:
+            self.stop(_grace_s(error))
             raise
         return self
 
@@ -216,7 +218,7 @@ class LocalStack:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.stop()
+        self.stop(_grace_s(error))
 
     def _start(self) -> None:
         wiring = Wiring(
@@ -339,3 +341,7 @@ class LocalStack:
     def _part_environment(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
         """Parts carry the mark of the stack itself, since they outlive the run that has it."""
         return child_environment(self._inherited, str(self._file.path), extra)
+
+
+def _grace_s(error: BaseException | None) -> float:
+    return HURRIED_GRACE_S if isinstance(error, KeyboardInterrupt) else STOP_GRACE_S

@@ -258,7 +258,7 @@ def test_unknown_paths_and_methods(server: Any, method: str, path: str, status: 
 )
 def test_untidy_paths_are_sent_on(server: Any, path: str, to: str) -> None:
     """Doubled slashes and dots are a 301 to the tidy path."""
-    answer = server.say(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+    answer = server.say(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
     head = answer.decode().lower().split("\r\n")
     assert head[0] == "http/1.1 301 moved permanently"
     assert f"location: {to}" in head
@@ -275,8 +275,8 @@ def test_browsers_are_told_what_is_not_there(server: Any) -> None:
     ("request_", "status"),
     [
         (b"GARBAGE\r\n\r\n", 400),
-        (b"POST /reset HTTP/1.1\r\nHost: x\r\nContent-Length: many\r\n\r\n", 400),
-        (b"GET /version HTTP/1.1\r\nHost: x\r\nA: " + b"a" * 2_000_000 + b"\r\n\r\n", 431),
+        (b"POST /reset HTTP/1.1\r\nHost: localhost\r\nContent-Length: many\r\n\r\n", 400),
+        (b"GET /version HTTP/1.1\r\nHost: localhost\r\nA: " + b"a" * 2_000_000 + b"\r\n\r\n", 431),
     ],
     ids=["garbage", "length", "header-of-2-MB"],
 )
@@ -296,8 +296,10 @@ def test_bodies_in_chunks_and_pipelined_requests(server: Any) -> None:
     body = b'{"name":"p","listen":"127.0.0.1:0","upstream":"127.0.0.1:9"}'
     chunked = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (body[:7], body[7:]))
     answer = server.say(
-        b"POST /proxies HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + chunked + b"0\r\n\r\n"
-        b"GET /proxies/no HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        b"POST /proxies HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+        + chunked
+        + b"0\r\n\r\n"
+        b"GET /proxies/no HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     )
     first, second = (each.partition(b" ")[0] for each in answer.split(b"HTTP/1.1 ")[1:])
     assert (first, second) == (b"201", b"404")
@@ -420,7 +422,9 @@ def test_documented_deviation_names_that_cannot_be_reached(start_server: Any, ki
     assert server.ask("GET", "/proxies/a%2Fb").status_code == (200 if server.is_builtin else 404)
     made_up = server.ask("POST", "/proxies", {"name": "..", "upstream": UP, "listen": "127.0.0.1:0"})
     assert made_up.status_code == (400 if server.is_builtin else 201)
-    assert b" 301 " in server.say(b"DELETE /proxies/.. HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    assert b" 301 " in server.say(
+        b"DELETE /proxies/.. HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    )
     listed = sorted(server.ask("GET", "/proxies").json())
     assert listed == (["a/b"] if server.is_builtin else ["..", "a/b"])
     assert server.ask("DELETE", "/proxies/a%2Fb").status_code == (204 if server.is_builtin else 404)
@@ -433,7 +437,8 @@ def test_text_that_no_answer_could_carry(server: Any) -> None:
         body = f'{{"type":"noop","name":{text}}}'
         assert server.ask("POST", "/proxies/p/toxics", body).json()["name"] == name
     answer = server.say(
-        b"POST /proxies/p/toxics HTTP/1.1\r\nHost: x\r\nContent-Length: 28\r\nConnection: close\r\n\r\n"
+        b"POST /proxies/p/toxics HTTP/1.1\r\nHost: localhost\r\nContent-Length: 28\r\n"
+        b"Connection: close\r\n\r\n"
         b'{"type":"noop","name":"\xff\xfez"}'
     )
     assert "\ufffd\ufffdz".encode() in answer

@@ -20,9 +20,9 @@ from tests.fault_proxies import fault_proxy
 pytestmark = pytest.mark.slow
 
 HALF_LINE = b"GET /version"
-HALF_HEADER = b"GET /version HTTP/1.1\r\nHost: x\r\n"
-HALF_BODY = b"POST /proxies HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\n{"
-WHOLE = b"GET /version HTTP/1.1\r\nHost: x\r\n\r\n"
+HALF_HEADER = b"GET /version HTTP/1.1\r\nHost: localhost\r\n"
+HALF_BODY = b"POST /proxies HTTP/1.1\r\nHost: localhost\r\nContent-Length: 50\r\n\r\n{"
+WHOLE = b"GET /version HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 @dataclass(frozen=True)

@@ -142,7 +142,7 @@ class Attacker:
             method, path = "POST", self.rng.choice(PATHS[:8])
         body = self.body()
         length = self.rng.choice([str(len(body))] * 12 + ["-1", "abc", "9" * 30, "0", str(len(body) + 10)])
-        headers = [f"{method} {path} HTTP/1.1", "Host: x", f"Content-Length: {length}"]
+        headers = [f"{method} {path} HTTP/1.1", "Host: localhost", f"Content-Length: {length}"]
         if self.rng.random() < 0.1:
             headers.append(self.rng.choice(HEADERS))
         raw = "\r\n".join(headers).encode("latin-1", "replace") + b"\r\n\r\n" + body
@@ -154,9 +154,12 @@ class Attacker:
         if way < 0.33:
             return self.rng.randbytes(self.rng.choice([1, 100, 10_000]))
         if way < 0.331:
-            return b"GET /version HTTP/1.1\r\nHost: x\r\nA: " + b"a" * 1_500_000 + b"\r\n\r\n"
+            return b"GET /version HTTP/1.1\r\nHost: localhost\r\nA: " + b"a" * 1_500_000 + b"\r\n\r\n"
         if way < 0.332:
-            return b"POST /proxies HTTP/1.1\r\nHost: x\r\nContent-Length: 3000000\r\n\r\n" + b"[" * 3_000_000
+            return (
+                b"POST /proxies HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3000000\r\n\r\n"
+                + b"[" * 3_000_000
+            )
         return raw
 
 
