@@ -80,7 +80,8 @@ def _check(raw: Any, evidence: Evidence, bites: Mapping[str, verdict.Bite]) -> v
         return parsed.result("inconclusive", "the load never started")
     found = parsed.check(evidence)
     if found.name == SHOULD_MOVE and found.verdict == "fail" and (why := _toothless(found, evidence, bites)):
-        return found.model_copy(update={"verdict": "inconclusive", "message": f"{found.message}; {why}"})
+        nothing_broke = {"verdict": "inconclusive", "exemplars": (), "trace": None}
+        return found.model_copy(update=nothing_broke | {"message": f"{found.message}; {why}"})
     return found
 
 

@@ -6,6 +6,7 @@ intended start; the phase label in the baggage is never needed for that.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -94,7 +95,10 @@ def read_evidence(path: Bundle, table: SegmentTable) -> Evidence:
     attempts = read_attempts(read_json_lines(path.attempts), plan.t0_s)
     opened = store.connect(path)
     t0_s = plan.t0_s or 0.0
-    segments = {name: _spans(opened, table, name, t0_s) for name in table.segments}
+    until_s = math.inf if plan.load_ended_s is None else plan.load_ended_s
+    segments = {
+        name: _spans(opened, table, name, t0_s).between(-math.inf, until_s) for name in table.segments
+    }
     cpu = opened.sql.execute(
         "SELECT cpu_ratio FROM resources WHERE part = 'journeys' AND cpu_ratio IS NOT NULL AND at_s >= ?"
         " ORDER BY at_s",
@@ -105,22 +109,20 @@ def read_evidence(path: Bundle, table: SegmentTable) -> Evidence:
         attempts=attempts,
         segments={JOURNEY: _journeys(attempts), **segments},
         answers=read_answers(opened, table, t0_s, attempts),
-        transitions=_with_load(read_transitions(opened, t0_s), plan.load_ended_s),
+        transitions=_with_load(read_transitions(opened, t0_s), until_s),
         generator_cpu=tuple(float(value) for (value,) in cpu),
         losses=_losses(opened, plan, attempts.torn),
         experiment=read_yaml(path.experiment),
         stack=read_json(path.stack),
         table=table,
-        traces=Traces(opened, table, plan, attempts, t0_s),
+        traces=Traces.of_users(opened, table, plan, attempts, t0_s),  # the last to read
     )
 
 
 def _with_load(
-    transitions: dict[str, tuple[Transition, ...]], until_s: float | None
+    transitions: dict[str, tuple[Transition, ...]], until_s: float
 ) -> dict[str, tuple[Transition, ...]]:
     """Those that users brought about: the questions after a run may close a breaker, and prove nothing."""
-    if until_s is None:
-        return transitions
     return {name: tuple(one for one in own if one.at_s <= until_s) for name, own in transitions.items()}
 
 

@@ -13,6 +13,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import pyarrow as pa
+
 from slo import verdict
 from slo.attempts import Attempt, Attempts
 from slo.plan import Plan
@@ -104,13 +106,29 @@ def _walk(roots: Sequence[int], below: Sequence[Sequence[int]]) -> Iterator[tupl
 
 @dataclass(frozen=True, slots=True)
 class Traces:
-    """The traces of a run. `rows` asks all of them, `tree` shows one."""
+    """The traces of a run's users. `rows` asks all of them, `tree` shows one."""
 
     opened: Store
     table: SegmentTable
     plan: Plan
     attempts: Attempts
     t0_s: float
+
+    @classmethod
+    def of_users(
+        cls, opened: Store, table: SegmentTable, plan: Plan, attempts: Attempts, t0_s: float
+    ) -> Traces:
+        """Those that began before the load ended; what the runner itself asks afterwards proves nothing.
+
+        The others go from the copy in memory, so this comes after everything else that is read from there.
+        """
+        if plan.load_ended_s is not None:
+            opened.sql.execute(
+                "DELETE FROM spans WHERE TraceId IN (SELECT TraceId FROM spans GROUP BY TraceId"
+                " HAVING min(epoch_ns(Timestamp)) > ?)",
+                [round((t0_s + plan.load_ended_s) * 1e9)],
+            )
+        return cls(opened, table, plan, attempts, t0_s)
 
     def rows(self, query: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """SQL over the tables of the bundle (docs/reference/bundle.md)."""
@@ -119,6 +137,23 @@ class Traces:
     def offset_s(self, at_ns: int) -> float:
         """A moment of a span on the run's clock."""
         return at_ns / 1e9 - self.t0_s
+
+    def unended(self, trace_ids: Collection[str]) -> list[str]:
+        """Those that have spans and no request span: their request never ended, or its span was lost."""
+        request = self.table.segments.get("request")
+        if request is None or not trace_ids:
+            return []
+        which = request.where()
+        self.opened.sql.register("asked", pa.table({"TraceId": list(trace_ids)}))
+        try:
+            rows = self.rows(
+                "SELECT TraceId FROM spans SEMI JOIN asked USING (TraceId) GROUP BY TraceId"
+                f" HAVING NOT coalesce(bool_or({which.sql}), FALSE) ORDER BY min(Timestamp), TraceId",
+                which.parameters,
+            )
+        finally:
+            self.opened.sql.unregister("asked")
+        return [str(trace) for (trace,) in rows]
 
     def tree(self, trace_id: str, broke: Collection[str] = ()) -> verdict.Trace | None:
         """A trace as a verdict shows it; `broke` are the ids of the spans that broke the rule."""

@@ -43,8 +43,7 @@ class NoSpanOutlivesDeadline(Assertion):
         which, asked = request.where(), evidence.traces.rows
         due = f"""
             due AS (
-                SELECT TraceId, arg_min(start_ns + patience_ns, start_ns) AS due_ns,
-                       arg_min(patience_ns, start_ns) AS patience_ns
+                SELECT TraceId, max(start_ns + patience_ns) AS due_ns, min(patience_ns) AS patience_ns
                 FROM (
                     SELECT TraceId, epoch_ns(Timestamp) AS start_ns,
                            (TRY_CAST(SpanAttributes['{DEADLINE}'] AS DOUBLE) * 1e9)::BIGINT AS patience_ns
@@ -56,7 +55,7 @@ class NoSpanOutlivesDeadline(Assertion):
                 FROM spans JOIN due USING (TraceId)
             ),
             traces AS (
-                SELECT TraceId, max(late_ns) AS late_ns, any_value(patience_ns) AS patience_ns
+                SELECT TraceId, max(late_ns) AS late_ns, min(patience_ns) AS patience_ns
                 FROM ended GROUP BY TraceId
             )
         """
@@ -85,6 +84,12 @@ class NoSpanOutlivesDeadline(Assertion):
             return self.broken(evidence, message, facts, traces, {str(span) for (span,) in late})
         if not requests:
             return self.result("inconclusive", f"no request span has a deadline ({DEADLINE})", facts)
+        unended = evidence.traces.unended([one.trace_id for one in evidence.attempts.all if one.trace_id])
+        if unended:
+            message = (
+                f"{len(unended)} requests have spans, and no request span: they never ended, or it was lost"
+            )
+            return self.result("inconclusive", message, facts | {"unended": len(unended)})
         if not met:
             message = (
                 f"none of {requests} requests came near its deadline: nothing was tested; "

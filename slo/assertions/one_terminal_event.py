@@ -34,6 +34,7 @@ class OneTerminalEvent(Assertion):
             "streams": len(streams),
             "without": counts[0],
             "with_several": len(wrong) - counts[0],
+            "left": sum(one.terminal_events is not None for one in evidence.attempts.all) - len(streams),
             "ended_in_error": sum(one.outcome == "error" for one in streams),
         }
         if wrong:

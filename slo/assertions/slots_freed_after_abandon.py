@@ -18,10 +18,7 @@ from slo import verdict
 from slo.assertions.assertion import Assertion, register
 from slo.assertions.one_terminal_event import LEFT
 from slo.evidence import Evidence
-from slo.segments import Where
 from slo.units import Duration, format_duration
-
-ANY = Where("TRUE", ())
 
 
 @register
@@ -47,9 +44,7 @@ class SlotsFreedAfterAbandon(Assertion):
         after_s = spans["after_s"]
         late = after_s > self.within
         under_way = {str(trace) for trace in spans["TraceId"][after_s >= 0]}
-        unended = {str(trace) for trace in spans["TraceId"]} - {
-            str(t) for t in spans["TraceId"][spans["whole"]]
-        }
+        unended = evidence.traces.unended(left)
         slowest_s = float(after_s.max(initial=0.0))
         facts = {
             "left": len(left), "under_way": len(under_way), "late": len(set(spans["TraceId"][late])),
@@ -80,18 +75,14 @@ class SlotsFreedAfterAbandon(Assertion):
         return self.result("pass", message, facts)
 
     def _spans(self, evidence: Evidence, left: dict[str, float]) -> dict[str, Any]:
-        """Their spans: how long after the leaving each ended, and whether the trace has its request."""
-        request = evidence.table.segments["request"].where() if "request" in evidence.table.segments else ANY
+        """Their spans, and how long after the leaving each ended."""
         sql = evidence.traces.opened.sql
         sql.register("leavers", pa.table({"TraceId": list(left), "left_s": list(left.values())}))
         try:
             return sql.execute(
-                f"""
-                SELECT TraceId, SpanId, (epoch_ns(Timestamp) + Duration) / 1e9 - ? - left_s AS after_s,
-                       bool_or({request.sql}) OVER (PARTITION BY TraceId) AS whole
-                FROM spans JOIN leavers USING (TraceId) ORDER BY Timestamp, SpanId
-                """,
-                [evidence.traces.t0_s, *request.parameters],
+                "SELECT TraceId, SpanId, (epoch_ns(Timestamp) + Duration) / 1e9 - ? - left_s AS after_s"
+                " FROM spans JOIN leavers USING (TraceId) ORDER BY Timestamp, TraceId, SpanId",
+                [evidence.traces.t0_s],
             ).fetchnumpy()
         finally:
             sql.unregister("leavers")

@@ -143,3 +143,23 @@ def test_who_leaves_after_the_load_is_not_judged(story, assess):
     """Then the service itself is about to be stopped."""
     leave(story, 1, 109.5, 1.0, 5.0)
     assert assess(story, "slots_freed_after_abandon", within="1s").verdict == "inconclusive"
+
+
+def test_a_request_that_never_ended_has_not_kept_its_deadline(story, assess):
+    """A span is exported when it ends; of one that hangs only the spans below it are there."""
+    story.attempt(1, 40.0, 2.0)
+    story.request(1, 40.0, 1.9, rag__deadline=2.0)
+    assert assess(story, "no_span_outlives_deadline").verdict == "pass"
+    story.attempt(2, 41.0, 2.0, "timeout")
+    story.search(2, 41.1)
+    found = assess(story, "no_span_outlives_deadline")
+    assert (found.verdict, found.facts["unended"]) == ("inconclusive", 1)
+
+
+def test_what_is_asked_after_the_load_proves_nothing(story, assess):
+    """The runner's own questions, which look whether all is well again, are not the users'."""
+    story.search(1, 40.0, failed=True)
+    for _ in range(3):
+        story.search(2, 112.5, failed=True)
+    found = assess(story, "attempts_per_request_at_most", segment="search", attempts=2)
+    assert (found.verdict, found.facts["requests"]) == ("pass", 1)
