@@ -15,6 +15,7 @@ import pytest
 
 from chaos.exit_codes import ExitCode
 from chaos.run.journal import outstanding_undos
+from slo.evaluator import evaluate
 from tests.scenario.whole_run import WholeRun, experiment, whole_run
 
 pytestmark = pytest.mark.slow
@@ -72,13 +73,15 @@ def test_a_condition_on_a_segment_stops_the_run_within_two_seconds(tmp_path: Pat
         code = ended_stopped(run)
         stop = event(run, "stop.triggered")
         late_s = stop["at_s"] - (held_from_s(run, 1.0) + 4.0)
-        said = run.said
+        gates = {one.name: one for one in evaluate(run.bundle).gates}
 
     assert AT_LEAST_S <= late_s <= AT_MOST_S, late_s
     assert stop["condition"] == "search p95 above 1 s for 4 s"
     assert stop["value"] > stop["limit"] == 1.0 and stop["samples"] >= 5 and stop["in_flight"] > 0
     assert 1.0 <= stop["window_s"] <= 5.0
-    assert code == ExitCode.FAILED, said
+    honest = gates["load"].verdict == "pass"  # not on a machine so busy that users came late
+    assert code == (ExitCode.FAILED if honest else ExitCode.INCONCLUSIVE), gates
+    assert honest or "late" in gates["load"].message, gates
 
 
 def test_a_generator_that_stands_still_saves_nobody(tmp_path: Path, stand_ins: Path) -> None:
