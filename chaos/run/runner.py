@@ -151,6 +151,8 @@ def run_once(
     if options.target is not None:
         loaded = seen_through(loaded, options.target)
     bundle = new_bundle(options.runs, loaded, clock)
+    for entry in read(bundle / FILE_NAME):  # it was made with its first fact
+        progress.fact(entry)
     with Journal(bundle / FILE_NAME, clock, progress.fact) as journal:
         if cleared:
             journal.append("leftovers.undone", of=[report.bundle.name for report in cleared])
