@@ -103,6 +103,8 @@ def tell_whether_well_again(stack: Stack, journal: Journal, progress: Progress) 
     """When all is over. Written down, not judged: recovery is judged by what users saw in time."""
     progress.step("looking whether the service is well again")
     seen = look_at_steady_state(stack, AFTERWARDS_WITHIN_S / 3, AFTERWARDS_WITHIN_S)
+    if not seen.holds:
+        progress.step(f"the service is not well again: {'; '.join(seen.off)}")
     journal.append(
         "service.afterwards",
         held=seen.holds,

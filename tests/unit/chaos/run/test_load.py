@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -83,3 +84,20 @@ def test_locust_is_started_headless_and_quiet() -> None:
 
     assert {"--headless", "--only-summary"} <= set(line)
     assert line[line.index("-f") + 1].endswith("locustfile.py")
+
+
+def test_a_generator_is_stopped_also_when_it_was_suspended(files: LoadFiles) -> None:
+    """It is asked, not killed, so that it can close its attempts; and its end is then no surprise."""
+    journeys = JourneysProcess(files, SteppingClock(1000.0))
+    journeys.stop()
+    code = "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))"
+    line = [sys.executable, "-c", f"{code}; print(flush=True); time.sleep(300)"]
+    with subprocess.Popen(line, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stdout.read(1)
+        process.send_signal(signal.SIGSTOP)
+        journeys.process = process
+        journeys.stop()
+        assert process.wait(60) == 7
+    journeys.check_alive()
+    journeys.stop()
+    assert journeys.ended() == 7

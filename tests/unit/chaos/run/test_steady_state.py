@@ -169,7 +169,11 @@ def test_at_the_end_nobody_waits_for_a_service_that_hangs(
     serve(hanging)
     seen = look_at_steady_state(Stack(), 5.0, 15.0, lambda: now_s[0])  # type: ignore[arg-type]
     assert now_s[0] <= 30.0 and "could be asked within 15 s" in seen.off[-1]
+    said: list[str] = []
+    progress = SilentProgress()
+    progress.step = said.append  # type: ignore[method-assign]
     with Journal(tmp_path / "journal.jsonl") as journal:
-        tell_whether_well_again(Stack(), journal, SilentProgress())  # type: ignore[arg-type]
+        tell_whether_well_again(Stack(), journal, progress)  # type: ignore[arg-type]
+    assert "not well again: /readyz gave ReadTimeout" in said[-1]
     [told] = read(tmp_path / "journal.jsonl")
     assert (told["event"], told["held"], told["answers"]) == ("service.afterwards", False, 0)
