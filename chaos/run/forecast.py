@@ -127,8 +127,15 @@ def forecast(loaded: LoadedExperiment, around: Surroundings, runs: Path) -> Fore
         unused_faults=tuple(name for name in loaded.faults if name not in used),
         stop_conditions=tuple(condition.sentence() for condition in experiment.stop_when),
         parts=tuple(around.parts.values()),
-        remarks=around.remarks,
+        remarks=(*around.remarks, *_left_out(loaded, around)),
     )
+
+
+def _left_out(loaded: LoadedExperiment, around: Surroundings) -> Iterator[str]:
+    """The experiment's settings of the service, where that runs already."""
+    if around.kind == "attached" and loaded.experiment.service:
+        told = ", ".join(f"{name}: {value}" for name, value in loaded.experiment.service.items())
+        yield f"the service has its own settings; the experiment's are left out ({told})"
 
 
 def _touched(name: str, fault: Fault, loaded: LoadedExperiment, around: Surroundings) -> Touched:
