@@ -123,8 +123,10 @@ class AttachedTarget:
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """What it shares with any other run on it, from wherever that is started: its service."""
-        return (self.service,)
+        """What no two runs may have at once, from wherever they are started: the service, and each proxy."""
+        service = "/".join(self.service.split("/")[:3])
+        there = [one for one in self.proxies.values() if isinstance(one, ProxyThere)]
+        return (service, *(f"{one.api}/proxies/{one.name}" for one in there))
 
 
 def load_target(path: Path, *, owned: bool = False, resolve: Resolve | None = None) -> AttachedTarget:

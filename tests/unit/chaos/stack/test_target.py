@@ -72,6 +72,14 @@ def test_a_whole_target_comes_out_with_every_address_decided(tmp_path: Path) -> 
     assert target.allowed.names == {"vector-db:5432"}
 
 
+def test_two_targets_with_one_service_or_one_proxy_are_never_hurt_at_once(tmp_path: Path) -> None:
+    """Their locks meet, whatever else differs: path, name, the other dependency."""
+    one = load_target(written(tmp_path, WHOLE), resolve=resolve)
+    assert one.addresses == ("http://127.0.0.1:8080", "http://10.0.0.5:8474/proxies/pgvector")
+    other = load_target(written(tmp_path, LEAST))
+    assert set(one.addresses) & set(other.addresses) == {"http://127.0.0.1:8080"}
+
+
 def test_a_service_alone_is_enough(tmp_path: Path) -> None:
     """Then there is load and no fault, and the telemetry goes where it went before."""
     target = load_target(written(tmp_path, LEAST))
