@@ -63,11 +63,11 @@ class Document:
     def problem(self, location: Location, message: str) -> str:
         """One line that says where (`spike.yaml:12: phases[1].for: …`) and what."""
         if len(message) > MAX_MESSAGE:
-            message = message[:MAX_MESSAGE] + " …"
+            message = f"{message[: MAX_MESSAGE // 2]} … {message[-MAX_MESSAGE // 2 :]}"
         key = format_location(location)
         where = self.mark_of(location)
         note = f" ({where.note})" if where.note else ""
-        return f"{where}: {key}: {message}{note}" if key else f"{where}: {message}{note}"
+        return _one_line(f"{where}: {key}: {message}{note}" if key else f"{where}: {message}{note}")
 
     def mark_of(self, location: Location) -> Mark:
         """Where a value was written, or the nearest value around it that was."""
@@ -118,8 +118,9 @@ def read_document(path: Path) -> Document:
     try:
         with path.open("rb") as file:
             raw = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise DocumentError([f"{path}: cannot be read: {error.strerror or error}"]) from None
+    except (OSError, ValueError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise DocumentError([f"{path}: cannot be read: {reason}"]) from None
     if len(raw) > MAX_BYTES:
         raise DocumentError([f"{path}: more than {MAX_BYTES} bytes; at most {MAX_BYTES} are read"])
     try:
@@ -204,6 +205,11 @@ def _shown(value: Any) -> str:
     text = {True: "true", False: "false"}[value] if isinstance(value, bool) else repr(value)
     text = "null" if value is None else text
     return text if len(text) <= 80 else f"{text[:80]}…"
+
+
+def _one_line(text: str) -> str:
+    """Without what would move the cursor of a terminal: keys and values are anybody's."""
+    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -329,4 +335,4 @@ class _Walk:
             self._complain(node, f"tag {node.tag} is not allowed; only plain YAML is read")
 
     def _complain(self, node: Node, message: str) -> None:
-        self.problems.append(f"{self.path}:{node.start_mark.line + 1}: {message}")
+        self.problems.append(_one_line(f"{self.path}:{node.start_mark.line + 1}: {message}"))

@@ -13,15 +13,15 @@ BUNDLED = Path(__file__).parents[1] / "experiments"
 def find_experiment(name_or_path: str, folders: Sequence[Path] = ()) -> Path:
     """The file of an experiment, by path or by the name of a bundled one. Raises DocumentError."""
     given = Path(name_or_path)
-    if name_or_path and (_is_path(name_or_path) or given.exists()):
-        if given.is_dir():
-            raise DocumentError([f"{given}: is a folder; name a file in it, or an experiment"])
-        if not given.is_file():
+    if name_or_path and (_is_path(name_or_path) or _is_file(given)):
+        if not _is_file(given):
+            if given.is_dir():
+                raise DocumentError([f"{given}: is a folder; name a file in it, or an experiment"])
             raise DocumentError([f"{given}: there is no such file"])
         return given
     places = [*folders, Path("chaos/experiments"), BUNDLED]
     for place in places:
-        if (place / f"{name_or_path}.yaml").is_file():
+        if _is_file(place / f"{name_or_path}.yaml"):
             return place / f"{name_or_path}.yaml"
     known = sorted({path.stem for place in places for path in place.glob("*.yaml")})
     raise DocumentError(
@@ -39,21 +39,27 @@ def find_base(name_or_path: str, of: Path) -> Path:
     """
     if _is_path(name_or_path):
         path = of.parent / name_or_path
-        if not path.is_file():
+        if not _is_file(path):
             raise ValueError(f"there is no file {path}; a path is relative to the file that extends it")
         return path
     places = [place for place in (of.parent, Path("chaos/experiments"), BUNDLED) if place.is_dir()]
-    files = [
-        path for place in places for path in sorted(place.glob("*.yaml")) if path.resolve() != of.resolve()
-    ]
-    found = next((path for path in files if path.stem == name_or_path), None)
-    if found is None:
-        known = sorted({path.stem for path in files})
-        raise ValueError(
-            f"no experiment is called {name_or_path!r}{did_you_mean(name_or_path, known)}; "
-            f"there are: {', '.join(known)}; or give a path relative to this file"
-        )
-    return found
+    for place in places:
+        path = place / f"{name_or_path}.yaml"
+        if _is_file(path) and path.resolve() != of.resolve():
+            return path
+    known = sorted({path.stem for place in places for path in place.glob("*.yaml")})
+    raise ValueError(
+        f"no experiment is called {name_or_path!r}{did_you_mean(name_or_path, known)}; "
+        f"there are: {', '.join(known)}; or give a path relative to this file"
+    )
+
+
+def _is_file(path: Path) -> bool:
+    """Whether it is one; a name that no file system takes (too long, a NUL in it) is none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def _is_path(text: str) -> bool:

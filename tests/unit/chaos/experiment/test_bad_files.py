@@ -82,6 +82,14 @@ MISTAKES: dict[str, tuple[str | bytes, str]] = {
     "another kind": (spike("kind: Experiment", "kind: Deployment"), "'Deployment'"),
     "an unknown base": ("extends: spkie\nname: mine\n", "did you mean spike"),
     "a base of nothing": ("extends: ./none.yaml\nname: mine\n", "there is no file"),
+    "a base with a NUL": ('extends: "./a\\0.yaml"\nname: mine\n', "there is no file"),
+    "a base with an endless name": ("extends: " + "a" * 5000 + "\nname: mine\n", "no experiment is called"),
+    "objectives with a NUL": (spike("objectives: default", 'objectives: "a\\0"'), "cannot be read"),
+    "objectives with an endless name": (
+        spike("objectives: default", "objectives: " + "a" * 5000),
+        "too long",
+    ),
+    "objectives in a folder": (spike("objectives: default", "objectives: ."), "cannot be read"),
     "itself as a base": ("extends: bad.yaml\nname: mine\n", "goes round in a circle"),
     "objectives of nothing": (
         spike("objectives: default", "objectives: none.yaml"),
