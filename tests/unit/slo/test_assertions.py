@@ -57,6 +57,18 @@ def test_calls_in_flight_when_the_breaker_opens_are_no_leak(healthy, judge):
     assert asserted(judge(healthy), "no_calls_while_open").verdict == "pass"
 
 
+def test_calls_after_the_users_are_gone_are_no_leak(healthy, judge):
+    """The runner's questions after the run go through a breaker whose closing then counts no more, too."""
+    for log in healthy.logs:
+        log["at_s"] += 48 if log["at_s"] > 65 else 0
+    for call in healthy.segment("search"):
+        call["at_s"] += 76 if call["at_s"] > 37.2 else 0
+    assert asserted(judge(healthy), "no_calls_while_open").verdict == "pass"
+    for call in healthy.segment("search"):
+        call["at_s"] -= 8 if call["at_s"] > 113 else 0
+    assert asserted(judge(healthy), "no_calls_while_open").verdict == "fail"
+
+
 def test_more_probes_than_allowed_are_a_leak(healthy, judge):
     """A half-open breaker lets a few calls through, not all."""
     for call in [one for one in healthy.segment("search") if 10 < one["at_s"] < 10.5][:4]:
