@@ -104,7 +104,7 @@ def test_ctrl_c_in_the_second_run_ends_the_suite(suite: WholeRun) -> None:
 @TOXIPROXY
 @pytest.mark.parametrize("moment", ["in the second run", "between two runs"])
 def test_a_killed_suite_leaves_nothing(suite: WholeRun, moment: str) -> None:
-    """kill -9: while a run has the stack, its warden and the stack's end everything; in between, the latter."""
+    """kill -9: while a run has the stack its warden ends everything, in between the stack's own."""
     runs, event = (2, "load.started") if moment == "in the second run" else (1, "run.finished")
     suite.wait_until(lambda: len(bundles(suite.runs)) == runs and suite.count(event) == 1, moment)
     assert left_of(suite)
