@@ -30,6 +30,7 @@ from chaos.cli.shared import (
 
 if TYPE_CHECKING:
     from chaos.experiment import LoadedExperiment
+    from chaos.run.campaign import CampaignPlan
     from chaos.run.events import EventStream
     from chaos.run.progress import TerminalProgress
     from chaos.run.runner import RunResult
@@ -115,9 +116,7 @@ def run(
         require_possible(loaded, stack, asked.llm, target)
         several = together.plan_together(loaded, repeats, control, compare_to)
         if dry_run:
-            _dry_run(loaded, surroundings(stack, asked, state, os.environ, target), runs, as_json)
-            if several is not None and not as_json:
-                together.show_planned(several, as_json)
+            _dry_run(loaded, surroundings(stack, asked, state, os.environ, target), runs, as_json, several)
             return
         from chaos.run.runner import RunOptions, run_experiment
 
@@ -163,17 +162,23 @@ def _tell(result: RunResult, stream: EventStream | None) -> None:
         errors.print(f"[bold]{result.status}[/]: {escape(result.message)}", highlight=False)
 
 
-def _dry_run(loaded: LoadedExperiment, around: Surroundings, runs: Path, as_json: bool) -> None:
+def _dry_run(
+    loaded: LoadedExperiment, around: Surroundings, runs: Path, as_json: bool, several: CampaignPlan | None
+) -> None:
     """What a run would do and touch; nothing is started, connected to or written."""
     from chaos.cli.plan import show_experiment, show_forecast
     from chaos.run.forecast import forecast
 
     planned = forecast(loaded, around, runs)
     if as_json:
-        say(json.dumps(planned.as_record(), indent=1, ensure_ascii=False))
+        rows = {} if several is None else {"runs": together.planned_rows(several)}
+        say(json.dumps(planned.as_record() | rows, indent=1, ensure_ascii=False))
         return
     show_experiment(loaded, console)
     show_forecast(planned, console)
+    if several is not None:
+        console.print("\nThat once for each of these runs, with what they change:", highlight=False)
+        together.show_planned(several, as_json)
 
 
 @app.command(

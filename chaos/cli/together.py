@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -74,11 +74,11 @@ def plan_together(
     return CampaignPlan("campaign", loaded.experiment.name, planned) if len(planned) > 1 else None
 
 
-def show_planned(plan: CampaignPlan, as_json: bool) -> None:
+def planned_rows(plan: CampaignPlan) -> list[dict[str, Any]]:
     """The runs in their order."""
     from slo.units import format_duration
 
-    rows = [
+    return [
         {
             "run": one.name,
             "load": format_duration(one.loaded.experiment.duration_s),
@@ -88,9 +88,17 @@ def show_planned(plan: CampaignPlan, as_json: bool) -> None:
         }
         for one in plan.runs
     ]
-    show_rows(rows, as_json)
-    if not as_json and plan.budget_s is not None:
-        console.print(f"within {format_duration(plan.budget_s)}", highlight=False)
+
+
+def show_planned(plan: CampaignPlan, as_json: bool) -> None:
+    """The runs in their order, and how much load that is."""
+    from slo.units import format_duration
+
+    show_rows(planned_rows(plan), as_json)
+    if not as_json:
+        load = format_duration(sum(one.loaded.experiment.duration_s for one in plan.runs))
+        budget = f"; within {format_duration(plan.budget_s)}" if plan.budget_s is not None else ""
+        console.print(f"{len(plan.runs)} runs, {load} of load in all{budget}", highlight=False)
 
 
 def tell(result: CampaignResult, stream: EventStream | None) -> None:

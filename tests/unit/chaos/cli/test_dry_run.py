@@ -101,6 +101,24 @@ def test_a_dry_run_for_machines_is_one_document(
     assert record["unused_faults"] == ["idle"]
 
 
+def test_a_dry_run_of_several_runs_names_each(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With its seed, what it changes, and whether it must fail; for machines in the same document."""
+    asked = ["ragquake", "run", "slow-vector-db", "--dry-run", "--repeats", "2", "--control"]
+    said = []
+    for more in ([], ["--json"]):
+        monkeypatch.setattr("sys.argv", [*asked, *more])
+        with pytest.raises(SystemExit):
+            cli.main()
+        said.append(capsys.readouterr().out)
+    rows = json.loads(said[1])["runs"]
+    assert [(row["seed"], row["expected"]) for row in rows] == [
+        (1, "pass"), (1, "fail"), (2, "pass"), (2, "fail")
+    ]  # fmt: skip
+    assert "4 runs, " in said[0]
+
+
 def test_a_fault_that_stays_is_one_stretch(loaded: LoadedExperiment) -> None:
     """Between two phases that both have it a fault is not taken out."""
     assert [(span.start_s, span.end_s) for span in spans_of("slow", loaded.phases)] == [(10, 35), (40, 50)]
