@@ -11,22 +11,22 @@ import errno
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 
 from chaos.errors import EnvironmentFailure, RunRefused
-from chaos.safety.lever import lever_path, require_not_pulled
+from chaos.safety.lever import require_not_pulled
 
-safety_lever = lever_path
+ELSEWHERE = "name a folder on a local disk that you may write to, with --state"
 _held: set[int] = set()
 """The descriptors of the locks that this process holds."""
 
 
 @contextmanager
-def run_lock(path: Path, what: str) -> Iterator[None]:
-    """Hold the lock for one run.
+def run_lock(path: Path, what: str, elsewhere: str = ELSEWHERE) -> Iterator[None]:
+    """Hold the lock for one run; `elsewhere` is what to do where it cannot be.
 
     Raises RunRefused when another run holds it or the safety lever is pulled, EnvironmentFailure when there
     can be no lock at this path.
@@ -36,7 +36,7 @@ def run_lock(path: Path, what: str) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
-        raise _no_lock(path, error) from error
+        raise _no_lock(path, error, elsewhere) from error
     _held.add(descriptor)
     try:
         try:
@@ -47,7 +47,7 @@ def run_lock(path: Path, what: str) -> Iterator[None]:
                 f"another run is under way{_holder(path)}; wait, or stop it with Ctrl-C in its terminal"
             ) from None
         except OSError as error:
-            raise _no_lock(path, error) from error
+            raise _no_lock(path, error, elsewhere) from error
         yield
         with suppress(OSError):  # a note too many on a full disk: the lock is what counts
             _note(descriptor, "")
@@ -57,15 +57,16 @@ def run_lock(path: Path, what: str) -> Iterator[None]:
 
 
 @contextmanager
-def stack_locks(addresses: Iterator[str] | tuple[str, ...], what: str) -> Iterator[None]:
+def stack_locks(addresses: Iterable[str], what: str) -> Iterator[None]:
     """Hold a lock for each address of a stack that others may reach, too, whatever their `--state`.
 
     They lie in one place for all of this user's runs on the machine. Raises as run_lock does.
     """
     with ExitStack() as held:
         for address in sorted(set(addresses)):
-            name = sha256(address.encode()).hexdigest()[:16]
-            held.enter_context(run_lock(_shared_folder() / f"{name}.lock", f"{what}, which uses {address}"))
+            path = _shared_folder() / f"{sha256(address.encode()).hexdigest()[:16]}.lock"
+            elsewhere = "XDG_STATE_HOME names another folder, the same for all runs"
+            held.enter_context(run_lock(path, f"{what}, which uses {address}", elsewhere))
         yield
 
 
@@ -78,12 +79,11 @@ def _note(descriptor: int, text: str) -> None:
     os.pwrite(descriptor, text.encode(), 0)
 
 
-def _no_lock(path: Path, error: OSError) -> EnvironmentFailure:
+def _no_lock(path: Path, error: OSError, elsewhere: str) -> EnvironmentFailure:
     network = error.errno in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EIO, errno.ESTALE)
     why = "; network folders often cannot lock" if network else ""
     return EnvironmentFailure(
-        f"the lock {path}, which keeps two runs apart, cannot be taken: {error.strerror}{why}; "
-        f"name a folder on a local disk that you may write to, with --state"
+        f"the lock {path}, which keeps two runs apart, cannot be taken: {error.strerror}{why}; {elsewhere}"
     )
 
 

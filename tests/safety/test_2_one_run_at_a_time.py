@@ -17,12 +17,12 @@ import pytest
 
 from chaos.errors import EnvironmentFailure, RunRefused
 from chaos.safety import lock
-from chaos.safety.lock import run_lock
+from chaos.safety.lock import run_lock, stack_locks
 
 HOLDER = """
 import sys
 from pathlib import Path
-from chaos.safety.lock import run_lock
+from chaos.safety.lock import run_lock, stack_locks
 with run_lock(Path(sys.argv[1]), "ragquake run spike"):
     print("held", flush=True)
     sys.stdin.read()
@@ -167,4 +167,33 @@ def test_a_state_folder_that_is_a_file_is_named(tmp_path: Path) -> None:
         raise AssertionError("ran without a lock")
     (tmp_path / "run.lock").mkdir()
     with pytest.raises(EnvironmentFailure, match="--state"), run_lock(tmp_path / "run.lock", "run"):
+        raise AssertionError("ran without a lock")
+
+
+@pytest.fixture
+def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "shared"))
+    return tmp_path / "shared"
+
+
+@pytest.mark.usefixtures("shared")
+def test_two_runs_with_states_of_their_own_never_share_a_target(tmp_path: Path) -> None:
+    """Not even one address of it; runs on other targets do not wait for each other."""
+    with run_lock(tmp_path / "a" / "run.lock", "one"), stack_locks(["10.0.0.5:80", "10.0.0.6:80"], "one"):
+        with (
+            run_lock(tmp_path / "b" / "run.lock", "two"),
+            pytest.raises(RunRefused, match=r"one, which uses 10\.0\.0\.6:80"),
+            stack_locks(["10.0.0.6:80", "10.0.0.7:80"], "two"),
+        ):
+            raise AssertionError("both got in")
+        with stack_locks(["10.0.0.7:80"], "three"):
+            pass  # and the refused one has let go of what it held
+    with stack_locks(["10.0.0.5:80", "10.0.0.5:80"], "after"):
+        pass
+
+
+def test_a_shared_folder_that_cannot_lock_is_named_with_its_own_advice(shared: Path) -> None:
+    """--state would be of no help there."""
+    shared.write_text("")
+    with pytest.raises(EnvironmentFailure, match="XDG_STATE_HOME"), stack_locks(["10.0.0.5:80"], "run"):
         raise AssertionError("ran without a lock")
