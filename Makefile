@@ -13,7 +13,7 @@ RUN_FLAGS = $(if $(filter-out local,$(STACK)),--stack $(STACK)) $(if $(LLM),--ll
 SETUP_FOR_RUN = $(if $(filter local/vllm,$(STACK)/$(LLM)),vllm,setup)
 
 .DEFAULT_GOAL := help
-.PHONY: recall help setup setup-dev vllm test test-vllm test-all check format lock list doctor clean bench-service bench-embedder bench-vector-db bench-model-server bench-proxy calibration soak FORCE
+.PHONY: recall help setup setup-dev vllm test test-vllm test-all check reference format lock list doctor clean bench-service bench-embedder bench-vector-db bench-model-server bench-proxy calibration soak FORCE
 
 help: ## list what make can do
 	@echo "ragquake: does a RAG service survive a tenfold spike and a failing dependency?"
@@ -84,6 +84,10 @@ calibration: vllm ## the simulator beside published H100 curves and beside real 
 
 soak: setup ## ten minutes at half capacity: memory, descriptors, tasks, connections (ARGS='--minutes 2')
 	$(BIN)/python -m bench.soak $(ARGS)
+
+reference: setup-dev ## make the generated parts of docs/reference anew: commands, keys, faults, schemas
+	$(BIN)/python -m chaos.cli.reference
+	$(BIN)/python -m chaos.experiment.reference
 
 format: setup-dev ## put the code into its one format
 	$(BIN)/ruff check --fix .

@@ -1,4 +1,4 @@
-"""The tables of `docs/reference/experiment.md` and `faults.md`: `python -m chaos.experiment.reference`.
+"""The tables of `docs/reference/experiment.md` and `faults.md`, and the schemas: `make reference`.
 
 They are made from the models that read the files. What stands outside the marks is written by hand and kept;
 a contract test holds the pages to this.
@@ -22,6 +22,7 @@ from chaos.experiment.rates import SHAPES
 from chaos.experiment.stop_condition import StopCondition
 from chaos.faults import Fault, fault_kinds
 from chaos.faults.fault import Need
+from chaos.schemas import SCHEMAS, as_text, schema_of
 from slo.units import DURATION_PATTERN, RATIO_PATTERN, format_duration, format_ratio
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "reference"
@@ -145,10 +146,13 @@ TABLES: Mapping[str, Callable[[], str]] = {
 
 
 def main() -> None:
-    """Write the pages anew."""
+    """Write the pages and the schemas anew."""
     for name in PAGES:
         path = FOLDER / name
         path.write_text(page(path.read_text(encoding="utf-8")), encoding="utf-8")
+    for kind in SCHEMAS:
+        path = FOLDER / "schema" / f"{kind}.schema.json"
+        path.write_text(as_text(schema_of(kind)), encoding="utf-8")
 
 
 if __name__ == "__main__":

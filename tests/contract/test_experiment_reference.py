@@ -7,10 +7,10 @@ from chaos.faults import fault_kinds
 
 
 def test_the_pages_are_as_they_are_made() -> None:
-    """Every key, form, default and fault; python -m chaos.experiment.reference makes them anew."""
+    """Every key, form, default and fault; make reference makes them anew."""
     for name in reference.PAGES:
         text = (reference.FOLDER / name).read_text(encoding="utf-8")
-        assert reference.page(text) == text, f"{name}: run python -m chaos.experiment.reference"
+        assert reference.page(text) == text, f"{name}: run make reference"
 
 
 def test_every_table_stands_on_a_page() -> None:

@@ -32,7 +32,7 @@ def complaints(kind: str, data: Any) -> list[str]:
 
 @pytest.mark.parametrize("kind", sorted(SCHEMAS))
 def test_the_committed_schema_is_the_models(kind: str) -> None:
-    """`ragquake schema KIND > docs/reference/schema/KIND.schema.json` after a change to a model."""
+    """`make reference` writes it anew after a change to a model."""
     schema = schema_of(kind)
     jsonschema.Draft202012Validator.check_schema(schema)
     assert schema["$schema"] == DIALECT

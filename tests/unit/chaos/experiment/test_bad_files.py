@@ -89,6 +89,8 @@ MISTAKES: dict[str, tuple[str | bytes, str]] = {
         spike("objectives: default", "objectives: " + "a" * 5000),
         "too long",
     ),
+    "a key that clears the screen": (SPIKE + '"\\e[2J": 1\n', "\\x1b[2J: unknown key"),
+    "a key of two lines": (SPIKE + '"a\\nb": 1\n', "a\\nb: unknown key"),
     "objectives in a folder": (spike("objectives: default", "objectives: ."), "cannot be read"),
     "itself as a base": ("extends: bad.yaml\nname: mine\n", "goes round in a circle"),
     "objectives of nothing": (
