@@ -126,9 +126,11 @@ def run(
             from chaos.run.campaign import run_campaign
 
             ended = run_campaign(several, options, progress)
+            progress.drain()
             together.tell(ended, stream)
             raise typer.Exit(ended.exit_code)
         result = run_experiment(loaded, options, progress)
+        progress.drain()
         _tell(result, stream)
     raise typer.Exit(result.exit_code)
 

@@ -56,7 +56,9 @@ def suite(
         if dry_run:
             show_planned(plan, as_json)
             return
-        result = run_campaign(plan, options, Relay(stream or TerminalProgress(console)))
+        progress = Relay(stream or TerminalProgress(console))
+        result = run_campaign(plan, options, progress)
+        progress.drain()
         tell(result, stream)
     raise typer.Exit(result.exit_code)
 

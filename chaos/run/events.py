@@ -18,6 +18,8 @@ from chaos.run.moment import Moment
 from slo.verdict import Verdict
 
 MOMENT_EVERY_S = 1.0
+LAST = ("verdict", "campaign", "error")
+"""After one of them nothing more is written."""
 
 
 class EventStream:
@@ -78,6 +80,8 @@ class EventStream:
                 self._out.write(line + "\n")
                 self._out.flush()
             except OSError:  # the reader has left, or its disk is full
+                self._is_heard = False
+            if entry["event"] in LAST:
                 self._is_heard = False
 
 

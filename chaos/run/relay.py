@@ -49,6 +49,12 @@ class Relay:
         self._calls.put(done)
         done.wait(CLOSE_WITHIN_S)
 
+    def drain(self) -> None:
+        """Wait until everything is shown, however long that takes: the run is over, its reader is not."""
+        done = threading.Event()
+        self._calls.put(done)
+        done.wait()
+
     def _show_newest(self) -> None:
         with self._lock:
             moment, self._newest = self._newest, None

@@ -40,7 +40,7 @@ def test_the_page_of_events_has_every_fact_of_the_stream() -> None:
     stream.moment(Moment("baseline", 1.0, 2.0, 3.0, figures, (), {}))
     verdict = Verdict(verdict="pass", exit_code=0, run=Run())
     stream.verdict(verdict, bundle="runs/x", status="completed", message="", exit_code=0)
-    stream.error("x", 4)
+    EventStream(out).error("x", 4)
     written = {
         one["event"]: set(one) - {"at_s", "event"} for one in map(json.loads, out.getvalue().splitlines())
     }

@@ -125,6 +125,16 @@ def test_a_stop_by_a_person_is_told(
     assert said in lines(out)[0]["message"] and said in capsys.readouterr().err
 
 
+def test_nothing_comes_after_the_last_line() -> None:
+    """Whoever reads the last line has read how it ended."""
+    out = io.StringIO()
+    stream = EventStream(out, Clock())
+    stream.error("x", 4)
+    stream.step("late")
+    stream.fact({"at_s": 1.0, "event": "run.finished"})
+    assert [one["event"] for one in lines(out)] == ["error"]
+
+
 class _Left(io.StringIO):
     """A reader who leaves after the first line."""
 

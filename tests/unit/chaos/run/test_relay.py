@@ -77,6 +77,19 @@ def test_a_display_that_stands_still_holds_nobody_up(monkeypatch: pytest.MonkeyP
     assert display.told.count(999.0) == 1 and len(display.told) <= 5
 
 
+def test_once_the_run_is_over_its_reader_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that the verdict comes after all that happened, also to one who reads slowly."""
+    monkeypatch.setattr(relay, "CLOSE_WITHIN_S", 0.0)
+    display = Display()
+    display.goes_on.clear()
+    watched = Relay(display)
+    watched.step("one")
+    watched.close()
+    threading.Timer(0.05, display.goes_on.set).start()
+    watched.drain()
+    assert display.told == ["one", "closed"]
+
+
 def test_a_broken_display_is_given_up() -> None:
     """A bug in how a run is drawn costs the picture, not the run."""
     display = Display()
