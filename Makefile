@@ -85,9 +85,10 @@ calibration: vllm ## the simulator beside published H100 curves and beside real 
 soak: setup ## ten minutes at half capacity: memory, descriptors, tasks, connections (ARGS='--minutes 2')
 	$(BIN)/python -m bench.soak $(ARGS)
 
-reference: setup-dev ## make the generated parts of docs/reference anew: commands, keys, faults, schemas
+reference: setup-dev ## make the generated parts of docs/reference anew: commands, keys, faults, assertions, schemas
 	$(BIN)/python -m chaos.cli.reference
 	$(BIN)/python -m chaos.experiment.reference
+	$(BIN)/python -m slo.assertions.reference > docs/reference/assertions.md
 
 format: setup-dev ## put the code into its one format
 	$(BIN)/ruff check --fix .
