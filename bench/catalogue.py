@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -67,6 +68,8 @@ class Record:
     at: str
     command: str
     bundle: str
+    load: float | None = None
+    """The system's load average when it ended: on two cores, much above 3 means that others were at work."""
 
 
 def arms_of(loaded: LoadedExperiment) -> Iterator[Arm]:
@@ -119,6 +122,7 @@ def run(arm: Arm, runs: Path, state: Path, extra: Sequence[str] = ()) -> Record:
         at=time.strftime("%Y-%m-%d %H:%M", time.gmtime()),
         command="ragquake " + shlex.join(command),
         bundle=judged.run_id,
+        load=round(os.getloadavg()[0], 1),
     )
 
 
@@ -165,18 +169,20 @@ def records(path: Path) -> dict[tuple[str, str], Record]:
 
 
 def table(arms: Sequence[Arm], known: Mapping[tuple[str, str], Record]) -> str:
-    """Experiment x mechanism, in Markdown; what has not been run says so."""
+    """Experiment x mechanism, in Markdown; what has not been run as it is now says so."""
     rows = [
         "| experiment | as it stands | mechanism switched off | then | failed | measured (UTC) |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for arm in arms:
         record = known.get((arm.experiment, arm.mechanism))
-        now = record is not None and record.digest == arm.digest
-        ended = "not run" if record is None else record.verdict + ("" if now else " (since changed)")
-        if record is not None and not as_expected(arm, record):
+        if record is not None and record.digest != arm.digest:
+            record = None
+        ended = record.verdict if record else "not run"
+        if record and not as_expected(arm, record):
             ended = f"**{ended}**"
         when = f"{record.at}, {record.took_s:.0f} s" if record else ""
+        when += f", load {record.load}" if record and record.load is not None else ""
         failed = ", ".join(f"`{name}`" for name in record.failed) if record else ""
         if arm.is_control:
             settings = " ".join(f"`{one}`" for one in arm.overrides)
@@ -255,7 +261,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     write_table(PAGE, table(arms, known))
     ended = {arm: known.get((arm.experiment, arm.mechanism)) for arm in arms}
     missing = [arm for arm, record in ended.items() if record is None or record.digest != arm.digest]
-    wrong = [arm for arm, record in ended.items() if record is not None and not as_expected(arm, record)]
+    wrong = [
+        arm for arm, record in ended.items() if arm not in missing and record and not as_expected(arm, record)
+    ]
     print(f"of {len(arms)} arms {len(wrong)} did not end as expected, {len(missing)} have yet to be run")
     return 1 if wrong or missing else 0
 
