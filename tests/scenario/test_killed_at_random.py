@@ -219,9 +219,23 @@ def examine(run: WholeRun, blow: Blow, before: set[Path], struck_s: float) -> st
         assert left == []
     else:
         require_only_parts_are_left(remains)
+    require_exit(code, blow, remains)
     took_s = last_fault_gone_s(remains) - struck_s
     assert took_s < WITHIN_S, f"a fault outlived the blow by {took_s:.1f} s"
     return f"exit {code}, faults out after {max(0.0, took_s):.1f} s, {judged(bundle)}"
+
+
+def require_exit(code: int, blow: Blow, remains: Remains) -> None:
+    """Never 0 or 1; 130 says a person; only a run that has its verdict may end as any other program would."""
+    statuses = [entry["status"] for entry in remains.journal() if entry["event"] == "run.finished"]
+    if statuses == ["interrupted"]:
+        assert code == ExitCode.INTERRUPTED
+    elif statuses == ["error"]:
+        assert code == ExitCode.ENVIRONMENT or "runner" in blow.who
+    has_verdict = (remains.bundle / "verdict.json").exists()
+    by_itself = (ExitCode.INCONCLUSIVE, ExitCode.ENVIRONMENT)
+    by_signal = "runner" in blow.who and code == -blow.how and (has_verdict or blow.how is signal.SIGKILL)
+    assert code in (*by_itself, ExitCode.INTERRUPTED) or by_signal, f"exit {code}"
 
 
 def last_fault_gone_s(remains: Remains) -> float:
