@@ -43,10 +43,9 @@ def _keys(model: type[BaseModel], but: frozenset[str] = frozenset()) -> str:
     for name, field in model.model_fields.items():
         key = field.alias or name
         if key not in but:
-            written = _written_as(properties[key])
-            rows.append(
-                f"| `{key}` | {field.description or ''} | {written} | {_default(field, properties[key])} |"
-            )
+            told = " ".join((field.description or "").split()).replace("|", "\\|")
+            written, default = _written_as(properties[key]), _default(field, properties[key])
+            rows.append(f"| `{key}` | {told} | {written} | {default} |")
     return "\n".join(rows)
 
 
