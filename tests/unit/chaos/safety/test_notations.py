@@ -40,7 +40,8 @@ def test_a_notation_is_read_as_the_address_that_it_stands_for_or_refused(number:
         found = read_host(NOTATIONS[notation](number))
     except AmbiguousError:
         return
-    assert found == IPv4Address(number)
+    same = IPv6Address("::1") if (number, notation) == (1, "IPv4-compatible") else IPv4Address(number)
+    assert found == same, "::0.0.0.1 is ::1"
 
 
 @given(st.integers(1 << 24, (127 << 24) - 1) | st.integers(128 << 24, (224 << 24) - 1))
