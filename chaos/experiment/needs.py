@@ -34,9 +34,9 @@ def require_possible(
 ) -> None:
     """Raise DocumentError, a line for each fault that nobody can commit there and each blind stop condition.
 
-    Of a `target` that runs already, the settings of its service cannot be changed: what somebody asks for with
-    --set, or a control or another version by its settings, is refused. Those in the file are for stacks that
-    a run starts itself; they are left out, and told.
+    Of a `target` that runs already, the settings of its service cannot be changed: what somebody asks for
+    with --set, or a control or another version by its settings, is refused. Those in the file are for stacks
+    that a run starts itself; they are left out, and told.
     """
     if target is not None:
         _require_possible_on(target, loaded)

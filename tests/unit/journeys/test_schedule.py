@@ -64,7 +64,9 @@ def arrivals(drawn: Plan) -> tuple[Arrival, ...]:
 @st.composite
 def curves(draw: st.DrawFn, length_s: float) -> Points:
     """Lines and jumps between rates of 0 to 30/s over a phase of that length."""
-    corners = sorted({0.0, length_s, *draw(st.lists(st.floats(0.01 * length_s, 0.99 * length_s), max_size=6))})
+    corners = sorted(
+        {0.0, length_s, *draw(st.lists(st.floats(0.01 * length_s, 0.99 * length_s), max_size=6))}
+    )
     rates = st.sampled_from([0.0, 0.1, 1.0, 7.0, 30.0]) | st.floats(0, 30)
     points: list[tuple[float, float]] = []
     for t_s in corners:
