@@ -9,6 +9,8 @@ TESTS ?= tests
 # More than a small machine has cores: many tests wait for a process of their own.
 WORKERS ?= 3
 BIN := .venv/bin
+# In CI scripts/test-in-ci, which gives tests of real processes a second chance.
+PYTEST ?= $(BIN)/pytest
 RUN_FLAGS = $(if $(filter-out local,$(STACK)),--stack $(STACK)) $(if $(LLM),--llm '$(LLM)') $(if $(MODEL),--model '$(MODEL)') $(ARGS)
 SETUP_FOR_RUN = $(if $(filter local/vllm,$(STACK)/$(LLM)),vllm,setup)
 
@@ -46,13 +48,13 @@ vllm: ## the same, with real vLLM in an environment of its own and a tiny model 
 	@sh scripts/setup --vllm
 
 test: setup-dev check ## linters, types, import rules, unit and contract tests
-	$(BIN)/pytest $(TESTS) --ignore=tests/scenario -n $(WORKERS) --dist loadfile $(ARGS)
+	$(PYTEST) $(TESTS) --ignore=tests/scenario -n $(WORKERS) --dist loadfile $(ARGS)
 
 test-all: test ## the same and the scenarios, which start real stacks, one after the other
 	$(BIN)/pytest tests/scenario $(ARGS)
 
 test-vllm: setup-dev vllm ## the model server's conformance suite and a disturbed run, against real vLLM
-	RAGQUAKE_TEST_VLLM=1 $(BIN)/pytest tests/conformance tests/scenario/test_real_vllm.py $(ARGS)
+	RAGQUAKE_TEST_VLLM=1 $(PYTEST) tests/conformance tests/scenario/test_real_vllm.py $(ARGS)
 
 check: setup-dev ## linters, types and import rules alone
 	$(BIN)/ruff check .

@@ -23,7 +23,7 @@ class SteppingClock:
         self.now_s += seconds
 
 
-def until(condition: Callable[[], bool], what: str, limit_s: float = 10.0) -> None:
+def until(condition: Callable[[], bool], what: str, limit_s: float = 30.0) -> None:
     """Wait for what must come; fail with `what` when it does not."""
     clock = SystemClock()
     end_s = clock.monotonic_s() + limit_s

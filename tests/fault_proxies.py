@@ -64,7 +64,7 @@ class FaultProxy:
     def ask(self, method: str, path: str, body: Any = None, **options: Any) -> requests.Response:
         """One call; `body` is JSON text or a value."""
         data = body if body is None or isinstance(body, str) else json.dumps(body)
-        options.setdefault("timeout", 10)
+        options.setdefault("timeout", 30)
         return requests.request(method, self.api + path, data=data, **options)
 
     def say(self, request: bytes, wait_s: float = 5.0) -> bytes:
@@ -153,10 +153,10 @@ def fault_proxy(
         yield running
         killed_by_the_test = process.poll() is not None
         process.send_signal(signal.SIGTERM)
-        process.wait(10)
+        process.wait(30)
     finally:
         process.kill()
-        process.wait(10)
+        process.wait(30)
     if running.is_builtin:
         said = log.read_text("utf-8", "replace")
         assert "Traceback" not in said, said[-3000:]

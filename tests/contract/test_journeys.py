@@ -31,8 +31,9 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 FIRST_TOKEN_S, GAP_S = 0.15, 0.25
-SLACK_S = 0.6
+SLACK_S = 1.0
 """How late a busy test machine may be; never how early."""
+READY_WITHIN_S = 120.0  # a busy machine is not a broken one
 
 EXPECTED = {  # question: (outcome of a stream, outcome of JSON)
     "full": ("full", "full"),
@@ -198,8 +199,8 @@ class Run:
             "phases": [{"name": "baseline", "start_s": 0.0, "end_s": 3.0, "rate_per_s": 40.0}],
             "journeys": {"ask": 1},
             "max_in_flight": 500,
-            "patience_s": 1.5,
-            "drain_s": 5.0,
+            "patience_s": 3.0,
+            "drain_s": 8.0,
             "questions": str(self.folder / "questions.jsonl"),
             "attempts": str(self.folder / "attempts.jsonl"),
             "ready": str(self.folder / "journeys.ready"),
@@ -219,10 +220,10 @@ class Run:
 
     def ready(self) -> dict[str, Any]:
         """What the journeys say when they are warm."""
-        give_up_s = time.monotonic() + 60
+        give_up_s = time.monotonic() + READY_WITHIN_S
         while not (path := self.folder / "journeys.ready").exists():
             assert self.process is not None and self.process.poll() is None, self.end()
-            assert time.monotonic() < give_up_s, "the journeys were not ready within 60 s"
+            assert time.monotonic() < give_up_s, f"the journeys were not ready within {READY_WITHIN_S:g} s"
             time.sleep(0.05)
         return dict(json.loads(path.read_text()))
 
@@ -237,7 +238,7 @@ class Run:
     def end(self) -> int:
         """Wait for the process; its exit code."""
         assert self.process is not None
-        self.said = self.process.communicate(timeout=60)[0]
+        self.said = self.process.communicate(timeout=READY_WITHIN_S)[0]
         return self.process.returncode
 
     def lines(self) -> list[dict[str, Any]]:
@@ -304,7 +305,7 @@ def test_every_way_an_answer_can_end_is_told_apart(service: Service, prepare: An
         if one["question"] == "refuse":
             assert (one["status"], one["service_outcome"]) == (503, "refused")
         if one["outcome"] == "timeout":
-            assert 1.4 <= one["end_s"] - one["start_s"] <= 1.5 + SLACK_S
+            assert 2.9 <= one["end_s"] - one["start_s"] <= 3.0 + SLACK_S
         assert one["intended_start_s"] <= one["start_s"] + 1e-3
         assert one["latency_s"] == pytest.approx(one["end_s"] - one["intended_start_s"], abs=1e-5)
         assert one["phase"] == ("baseline" if one["intended_start_s"] < t0_s + 3.0 else None)
@@ -315,7 +316,7 @@ def test_every_way_an_answer_can_end_is_told_apart(service: Service, prepare: An
     sent = Counter(headers["traceparent"] for headers in service.seen)
     assert sent == Counter(f"00-{one['trace_id']}-{one['span_id']}-01" for one in lines)
     assert all("ragquake.run=contract" in headers["baggage"] for headers in service.seen)
-    assert all(headers["x-request-deadline-ms"] == "1500" for headers in service.seen)
+    assert all(headers["x-request-deadline-ms"] == "3000" for headers in service.seen)
     assert "SSE" in run.said and len(run.said.splitlines()) < 60, "Locust must be quiet"
 
 

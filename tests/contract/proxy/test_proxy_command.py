@@ -22,7 +22,7 @@ WAYS = {
 
 def run(way: str, *flags: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*WAYS[way], *flags], cwd=ROOT, capture_output=True, text=True, timeout=30, check=False
+        [*WAYS[way], *flags], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
     )
 
 

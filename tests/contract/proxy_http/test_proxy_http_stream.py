@@ -200,7 +200,7 @@ def test_the_model_server_stops_when_its_client_is_cut_off(faulty: Any, simulato
 def test_a_client_that_hangs_up_stops_the_model_server(faulty: Any, simulator: str) -> None:
     """Also without a fault; until then it is at work."""
     through = faulty.proxy(simulator, name="llm")
-    with httpx.stream("POST", through + CHAT, json=BODY | {"max_tokens": 3000}, timeout=10) as answer:
+    with httpx.stream("POST", through + CHAT, json=BODY | {"max_tokens": 3000}, timeout=60) as answer:
         lines = answer.iter_lines()
         next(lines)
         assert running(simulator) == 1
@@ -214,7 +214,7 @@ def test_removing_a_stall_lets_the_answer_go_on(faulty: Any, simulator: str) -> 
     """The client that was waiting gets the rest at once: nothing outlives its removal."""
     through = faulty.proxy(simulator, name="llm")
     name = faulty.fault("stall", proxy="llm", after_tokens=2)
-    with httpx.stream("POST", through + CHAT, json=BODY, timeout=10) as answer:
+    with httpx.stream("POST", through + CHAT, json=BODY, timeout=60) as answer:
         lines = answer.iter_lines()
         while "content" not in next(lines):
             pass
@@ -227,8 +227,8 @@ def test_a_whole_answer_is_no_stream(faulty: Any, simulator: str) -> None:
     through = faulty.proxy(simulator, name="llm")
     body = BODY | {"stream": False}
     faulty.fault("stall", proxy="llm", after_tokens=2)
-    whole = httpx.post(through + CHAT, json=body, timeout=10).json()
+    whole = httpx.post(through + CHAT, json=body, timeout=60).json()
     assert whole["choices"][0]["finish_reason"] == "length"
     faulty.fault("malformed_json", proxy="llm")
     with pytest.raises(json.JSONDecodeError):
-        httpx.post(through + CHAT, json=body, timeout=10).json()
+        httpx.post(through + CHAT, json=body, timeout=60).json()

@@ -34,7 +34,7 @@ def cli(server: Any) -> Cli:
 
     def run(*words: str) -> tuple[int, str]:
         done = subprocess.run(
-            [found, "--host", server.api, *words], capture_output=True, text=True, timeout=20, check=False
+            [found, "--host", server.api, *words], capture_output=True, text=True, timeout=120, check=False
         )
         return done.returncode, (done.stdout + done.stderr).strip()
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import psutil
 import pytest
 
 from chaos.control.builtin_proxy import BuiltinProxy, HttpFaultSpec
@@ -25,6 +26,7 @@ from chaos.control.toxiproxy import (
 )
 from chaos.faults import parse_fault
 from chaos.safety.undo import perform
+from tests.clocks import until
 
 pytestmark = pytest.mark.slow
 
@@ -286,6 +288,7 @@ def test_a_server_that_stands_still_is_hung_and_not_gone(start_server: Any, kind
     client = Toxiproxy(server.api, timeout_s=0.3)
     client.create_proxy("llm", "127.0.0.1:0", UP)
     server.process.send_signal(signal.SIGSTOP)
+    until(lambda: server.usage.status() == psutil.STATUS_STOPPED, "it does not stand still")
     with pytest.raises(ProxyHungError, match=r"no answer within 0\.3 s; .*stopped or overloaded"):
         client.set_enabled("llm", False)
     with pytest.raises(FaultProxyError, match=r"no answer within 0\.3 s"):

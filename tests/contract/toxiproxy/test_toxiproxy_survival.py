@@ -47,7 +47,7 @@ def sending(data: bytes) -> Callable[[socket.socket], None]:
 
 def died(process: subprocess.Popen[bytes]) -> bool:
     with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(10)
+        process.wait(30)
         return True
     return False
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import linecache
 import random
 import socket
 import struct
@@ -164,6 +165,7 @@ class Lab:
                 break
             await asyncio.sleep(0.05)
         gc.collect()
+        linecache.clearcache()  # a traceback that was logged meanwhile keeps each line of its files
         resident_bytes = psutil.Process().memory_info().rss
         return Count(self.held(), sys.getallocatedblocks(), resident_bytes)
 
