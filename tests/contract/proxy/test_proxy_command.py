@@ -40,7 +40,7 @@ def test_a_port_in_use_is_said_with_what_to_do(way: str) -> None:
 @pytest.mark.parametrize(
     ("flags", "code", "said"),
     [
-        (["--host", "0.0.0.0"], 2, "the API has no password; allowed are localhost, 127.0.0.1 and ::1"),
+        (["--host", "0.0.0.0"], 2, "without a password allowed are localhost, 127.0.0.1 and ::1"),
         (["--port", "99999"], 2, "--port 99999: a port is a number from 0 to 65535"),
         (["--port", "-1"], 2, "--port -1: a port is a number from 0 to 65535"),
         (["--prot", "1"], 2, "unrecognized arguments"),
