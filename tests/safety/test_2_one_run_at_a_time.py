@@ -18,6 +18,7 @@ import pytest
 from chaos.errors import EnvironmentFailure, RunRefused
 from chaos.safety import lock
 from chaos.safety.lock import run_lock, stack_locks
+from tests.clocks import until
 
 HOLDER = """
 import sys
