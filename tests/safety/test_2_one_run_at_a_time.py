@@ -24,7 +24,6 @@ HOLDER = """
 import sys
 from pathlib import Path
 from chaos.safety.lock import run_lock, stack_locks
-from tests.clocks import until
 with run_lock(Path(sys.argv[1]), "ragquake run spike"):
     print("held", flush=True)
     sys.stdin.read()
