@@ -118,7 +118,8 @@ def run(
         if dry_run:
             _dry_run(loaded, surroundings(stack, asked, state, os.environ, target), runs, as_json, several)
             return
-        from chaos.run.runner import RunOptions, run_experiment
+        from chaos.run.options import RunOptions
+        from chaos.run.runner import run_experiment
 
         options = RunOptions(runs, state, stack, asked, owned, target, redact)
         progress = Relay(stream or _announced(loaded))
@@ -214,9 +215,9 @@ def breaking_point_(
     Walks the size up a staircase, then halves the bracket between the last good and the first bad step.
     """
     from chaos.cli.last_word import last_word
+    from chaos.run.options import RunOptions
     from chaos.run.progress import SilentProgress, TerminalProgress
     from chaos.run.relay import Relay
-    from chaos.run.runner import RunOptions
     from chaos.search.breaking_point import Search, search_breaking_point
     from chaos.stack.model_servers import LlmRequest
 

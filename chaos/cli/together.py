@@ -43,9 +43,9 @@ def suite(
     from chaos.run.campaign import run_campaign
     from chaos.run.campaign.suites import plan_suite
     from chaos.run.events import EventStream
+    from chaos.run.options import RunOptions
     from chaos.run.progress import TerminalProgress
     from chaos.run.relay import Relay
-    from chaos.run.runner import RunOptions
     from chaos.stack.model_servers import LlmRequest
 
     stream = EventStream(sys.stdout) if as_json and not dry_run else None

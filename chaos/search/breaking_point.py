@@ -14,8 +14,9 @@ from typing import Any
 
 from chaos.exit_codes import ExitCode
 from chaos.experiment import LoadedExperiment, find_experiment, load_experiment
+from chaos.run.options import RunOptions
 from chaos.run.progress import Progress
-from chaos.run.runner import RunOptions, RunResult, run_experiment
+from chaos.run.runner import RunResult, run_experiment
 from chaos.search.staircase import Knob, derive_staircase, find_knob, parse_sizes, step_name
 from slo.history import FILE, History, fingerprint
 from slo.history import BreakingPoint as Record

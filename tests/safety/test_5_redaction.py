@@ -13,7 +13,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue, KeyValueList
 
-from chaos.run.runner import RunOptions
+from chaos.run.options import RunOptions
 from journeys.attempts import Attempt, AttemptLog
 from slo.documents import DocumentError
 from slo.receiver import PROTOBUF, Receiver

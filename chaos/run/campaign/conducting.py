@@ -18,8 +18,9 @@ from chaos.run.campaign.arms import PlannedRun
 from chaos.run.campaign.budget import Budget
 from chaos.run.campaign.counting import count
 from chaos.run.campaign.record import CampaignRecord, Kind, RunRecord, Status
+from chaos.run.options import RunOptions, need_of
 from chaos.run.progress import Progress
-from chaos.run.runner import RunOptions, RunResult, need_of, require_runnable, run_once, runs_allowed
+from chaos.run.runner import RunResult, require_runnable, run_once, runs_allowed
 from chaos.run.stacks import FreshStacks, SharedStacks, Stacks
 from chaos.safety.interruption import Interrupted, interruptible
 from chaos.safety.lock import stack_locks

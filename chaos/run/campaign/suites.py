@@ -8,7 +8,7 @@ from typing import TypeVar
 from chaos.experiment.suite import LoadedSuite
 from chaos.run.campaign.arms import PlannedRun, arms_of, plan_runs
 from chaos.run.campaign.conducting import CampaignPlan
-from chaos.run.runner import RunOptions, need_of
+from chaos.run.options import RunOptions, need_of
 
 KeyT = TypeVar("KeyT")
 

@@ -9,7 +9,7 @@ import pytest
 
 from chaos.experiment import LoadedExperiment, load_experiment
 from chaos.experiment.needs import require_possible
-from chaos.run.runner import RunOptions
+from chaos.run.options import RunOptions
 from slo.documents import DocumentError
 from slo.segments import default_table
 

@@ -9,7 +9,7 @@ import pytest
 
 from chaos.experiment import LoadedExperiment, load_experiment
 from chaos.experiment.needs import require_possible, seen_through
-from chaos.run.runner import RunOptions, need_of
+from chaos.run.options import RunOptions, need_of
 from chaos.stack.attach import AttachedStack
 from chaos.stack.opening import open_stack
 from chaos.stack.target import AttachedTarget, ProxyToPut

@@ -12,7 +12,7 @@ import pytest
 from chaos.experiment.suite import BUNDLED, find_suite, load_suite
 from chaos.run.campaign.budget import FRESH_S, SHARED_S
 from chaos.run.campaign.suites import plan_suite
-from chaos.run.runner import RunOptions
+from chaos.run.options import RunOptions
 from slo.documents import DocumentError
 
 FACTS: dict[str, Any] = {"apiVersion": "ragquake/v1", "kind": "Suite", "name": "mine", "budget": "10m"}

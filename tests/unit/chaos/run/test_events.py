@@ -15,11 +15,12 @@ from chaos.cli.last_word import last_word
 from chaos.errors import EnvironmentFailure, RunRefused
 from chaos.exit_codes import ExitCode
 from chaos.experiment import find_experiment, load_experiment
-from chaos.run import runner
+from chaos.run import guarded_run, runner
 from chaos.run.events import EventStream
 from chaos.run.journal import Journal, read
 from chaos.run.live import Figures
 from chaos.run.moment import Moment
+from chaos.run.options import RunOptions
 from chaos.run.phases import Ending
 from chaos.run.stacks import FreshStacks
 from chaos.safety.interruption import Interrupted
@@ -157,17 +158,17 @@ def test_a_reader_who_leaves_ends_no_run() -> None:
 def test_every_fact_of_a_run_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """From `run.started`, which the bundle is made with, over what the rollback writes, to `run.finished`."""
 
-    def phases(run: runner._Run, *_given: object) -> Ending:
+    def phases(run: guarded_run.GuardedRun, *_given: object) -> Ending:
         undo = {"do": "remove_toxic", "api": "http://127.0.0.1:1", "proxy": "vector_db", "toxic": "slow"}
         run._journal.append("undo.declared", fault="slow", undo=undo)
         return Ending("completed")
 
     verdict = Verdict(verdict="pass", exit_code=0, run=Run())
-    monkeypatch.setattr(runner._Run, "_with_evidence", phases)
-    monkeypatch.setattr(runner, "start_warden", lambda _bundle: SimpleNamespace(done=lambda: None))
+    monkeypatch.setattr(guarded_run.GuardedRun, "_with_evidence", phases)
+    monkeypatch.setattr(guarded_run, "start_warden", lambda _bundle: SimpleNamespace(done=lambda: None))
     monkeypatch.setattr(runner, "_judged", lambda *_given: verdict)
     loaded, out, clock = load_experiment(find_experiment("steady")), io.StringIO(), Clock()
-    options = runner.RunOptions(tmp_path / "runs", tmp_path / "state")
+    options = RunOptions(tmp_path / "runs", tmp_path / "state")
     ended = runner.run_once(loaded, options, FreshStacks(), EventStream(out, clock), clock)
     facts = [one for one in lines(out) if one["event"] != "step"]
     assert facts == read(ended.bundle / "journal.jsonl")

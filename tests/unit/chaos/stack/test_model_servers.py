@@ -8,8 +8,9 @@ import httpx
 import pytest
 
 from chaos.experiment import find_experiment, load_experiment
+from chaos.run.options import RunOptions
 from chaos.run.progress import SilentProgress
-from chaos.run.runner import RunOptions, run_experiment
+from chaos.run.runner import run_experiment
 from chaos.stack.environment import child_environment
 from chaos.stack.errors import StackError
 from chaos.stack.model_servers import LlmRequest

@@ -11,8 +11,9 @@ import pytest
 from chaos.clock import SystemClock
 from chaos.errors import EnvironmentFailure
 from chaos.experiment import LoadedExperiment
-from chaos.run import runner
+from chaos.run import guarded_run
 from chaos.run.journal import Journal
+from chaos.run.options import RunOptions
 from chaos.run.phases import Ending
 from chaos.run.progress import SilentProgress
 from chaos.run.stacks import FreshStacks
@@ -45,14 +46,14 @@ def conduct(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, problems: list[str]
                 raise outcome
             return outcome
 
-        monkeypatch.setattr(runner, "start_warden", lambda _bundle: Dismissed())
+        monkeypatch.setattr(guarded_run, "start_warden", lambda _bundle: Dismissed())
         monkeypatch.setattr(
-            runner, "rollback", lambda bundle, **_by: RollbackReport(bundle, problems=tuple(problems))
+            guarded_run, "rollback", lambda bundle, **_by: RollbackReport(bundle, problems=tuple(problems))
         )
-        monkeypatch.setattr(runner._Run, "_with_evidence", phases)
-        loaded, options = cast(LoadedExperiment, None), runner.RunOptions()
+        monkeypatch.setattr(guarded_run.GuardedRun, "_with_evidence", phases)
+        loaded, options = cast(LoadedExperiment, None), RunOptions()
         with Journal(tmp_path / "journal.jsonl") as journal:
-            return runner._Run(
+            return guarded_run.GuardedRun(
                 loaded, options, tmp_path, journal, SilentProgress(), SystemClock(), FreshStacks()
             ).conduct()
 
