@@ -49,9 +49,10 @@ class FaultControl:
     def switch_to(self, wanted: Sequence[str]) -> None:
         """Leave exactly these faults in. One that is in already stays in, untouched, and its clock goes on.
 
+        What went in last comes out first: a paused process could not be asked to forget a fault of its own.
         Raises EnvironmentFailure when a fault cannot be injected or removed.
         """
-        for name in [name for name in self._active if name not in wanted]:
+        for name in [name for name in reversed(self._active) if name not in wanted]:
             self.remove(name)
         self._since_s = {name: since_s for name, since_s in self._since_s.items() if name in wanted}
         now_s = self._clock.monotonic_s()

@@ -119,6 +119,15 @@ def test_switching_touches_only_what_changes(control: FaultControl, journal: Jou
     assert events(journal).count("fault.removed") == 1
 
 
+def test_what_went_in_last_comes_out_first(control: FaultControl, journal: Journal) -> None:
+    """A later fault may stand in the way of an earlier one's removal, as a pause of its process does."""
+    control.switch_to(["slow", "slower"])
+    control.switch_to([])
+
+    removed = [entry["fault"] for entry in read(journal.path) if entry["event"] == "fault.removed"]
+    assert removed == ["slower", "slow"]
+
+
 def test_a_fault_that_cannot_be_removed_stays_outstanding(
     control: FaultControl, proxy: ProxyInMemory, journal: Journal
 ) -> None:
