@@ -7,7 +7,7 @@ import textwrap
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic.fields import FieldInfo
 
@@ -17,8 +17,10 @@ from chaos.experiment.suite import Suite
 from chaos.faults import fault_kinds
 from chaos.faults.fault import Label, Need
 from slo.documents import DocumentError, did_you_mean, read_document
-from slo.history import FILE, BreakingPoint, History
 from slo.units import format_duration, format_ratio
+
+if TYPE_CHECKING:
+    from slo.history import BreakingPoint
 
 Row = dict[str, Any]
 NEEDS: Mapping[Need, str] = {
@@ -158,6 +160,8 @@ def nearest_of(name: str) -> str:
 def history_rows(runs: Path) -> list[Row]:
     """Earlier verdicts, of single runs and of those that belonged together, and breaking points, the newest
     first."""
+    from slo.history import FILE, History  # its database is for those who ask for it
+
     history = History(runs / FILE)
     verdicts = [
         (one.started_at_s or 0.0, one.experiment, one.verdict, one.headline) for one in history.verdicts()

@@ -8,10 +8,14 @@ dressed up, and the claim from both ends: the request span and what the client s
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from slo.attempts import Attempts
+
 from slo.segments import SegmentTable
-from slo.store import Store
+
+if TYPE_CHECKING:
+    from slo.store import Store
 
 FULL = "full"
 EXPECTED_LEGS = ("vector", "lexical")

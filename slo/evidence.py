@@ -9,19 +9,21 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-
-from slo import store
-from slo.answers import Answer, read_answers
 from slo.attempts import Attempts, read_attempts
 from slo.bundle import Bundle, read_json, read_json_lines, read_yaml
 from slo.plan import Plan, PlannedPhase, read_plan
+
+from slo.answers import Answer, read_answers
 from slo.segments import JOURNEY, SegmentTable
 from slo.traces import Traces
 from slo.transitions import Transition, read_transitions
+
+if TYPE_CHECKING:
+    from slo.store import Store
 
 Floats = npt.NDArray[np.float64]
 
@@ -91,9 +93,11 @@ class Evidence:
 
 def read_evidence(path: Bundle, table: SegmentTable) -> Evidence:
     """Read a bundle. Nothing is written, and nothing but the bundle is read."""
+    from slo.store import connect  # the libraries behind it are for those who read a bundle
+
     plan = read_plan(read_json_lines(path.journal))
     attempts = read_attempts(read_json_lines(path.attempts), plan.t0_s)
-    opened = store.connect(path)
+    opened = connect(path)
     t0_s = plan.t0_s or 0.0
     until_s = math.inf if plan.load_ended_s is None else plan.load_ended_s
     segments = {
@@ -126,7 +130,7 @@ def _with_load(
     return {name: tuple(one for one in own if one.at_s <= until_s) for name, own in transitions.items()}
 
 
-def _spans(opened: store.Store, table: SegmentTable, name: str, t0_s: float) -> SegmentSpans:
+def _spans(opened: Store, table: SegmentTable, name: str, t0_s: float) -> SegmentSpans:
     which, failure = table.segments[name].where(), table.segments[name].failure()
     columns = opened.sql.execute(
         f"SELECT epoch_ns(Timestamp) AS at_ns, Duration, {failure.sql} AS failed, TraceId, SpanId,"
@@ -156,7 +160,7 @@ def _journeys(attempts: Attempts) -> SegmentSpans:
     )
 
 
-def _losses(opened: store.Store, plan: Plan, attempts_torn: int) -> Losses:
+def _losses(opened: Store, plan: Plan, attempts_torn: int) -> Losses:
     sql = opened.sql
     sequences = sql.execute(
         """

@@ -16,9 +16,10 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
+from slo.segments.selection import KINDS
+
 __all__ = ["LOGS", "SPANS", "DecodeError", "Flatten", "Rows", "empty_rows", "flatten_logs", "flatten_spans"]
 
-KINDS = ("Unspecified", "Internal", "Server", "Client", "Producer", "Consumer")
 STATUS = ("Unset", "Ok", "Error")
 
 _MAP = pa.map_(pa.string(), pa.string())

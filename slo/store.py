@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -17,9 +18,9 @@ from typing import Any, Literal
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
+from slo.bundle import Bundle, read_json_lines
 
 from slo import otlp
-from slo.bundle import Bundle, read_json_lines
 
 Table = Literal["spans", "logs", "resources"]
 TABLES: tuple[Table, ...] = ("spans", "logs", "resources")
@@ -57,6 +58,10 @@ class Store:
 
     sql: duckdb.DuckDBPyConnection
     readings: dict[str, Reading]
+
+    def register(self, name: str, columns: Mapping[str, Sequence[Any]]) -> None:
+        """A small table of the asker's own beside them; it is for the asker to unregister."""
+        self.sql.register(name, pa.table(dict(columns)))
 
 
 @dataclass(frozen=True, slots=True)

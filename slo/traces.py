@@ -11,15 +11,16 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-
-from slo import verdict
 from slo.attempts import Attempt, Attempts
 from slo.plan import Plan
+
+from slo import verdict
 from slo.segments import SegmentTable
-from slo.store import Store
+
+if TYPE_CHECKING:
+    from slo.store import Store
 
 MOST_SPANS = 40
 """A tree of more spans than a screen has lines is cut; what broke the rule stays, with what is above it."""
@@ -144,7 +145,7 @@ class Traces:
         if request is None or not trace_ids:
             return []
         which = request.where()
-        self.opened.sql.register("asked", pa.table({"TraceId": list(trace_ids)}))
+        self.opened.register("asked", {"TraceId": list(trace_ids)})
         try:
             rows = self.rows(
                 "SELECT TraceId FROM spans SEMI JOIN asked USING (TraceId) GROUP BY TraceId"

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from slo.store import Store
+if TYPE_CHECKING:
+    from slo.store import Store
 
 EVENT = "resilience.circuit_breaker.state_change"
 CLOSED, OPEN, HALF_OPEN = "closed", "open", "half_open"

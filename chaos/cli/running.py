@@ -105,8 +105,8 @@ def run(
     from chaos.run.events import EventStream
     from chaos.run.relay import Relay
     from chaos.run.surroundings import surroundings
-    from chaos.stack import require_kind
     from chaos.stack.model_servers import LlmRequest
+    from chaos.stack.opening import require_kind
 
     stream = EventStream(sys.stdout) if as_json and not dry_run else None
     with last_word(stream):

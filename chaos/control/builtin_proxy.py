@@ -13,8 +13,8 @@ from dataclasses import replace
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from chaos.control.fault_proxy import FaultProxyError, ProxyState
-from chaos.control.toxiproxy import USE_BUILTIN, Toxiproxy
+from chaos.control.fault_proxy import USE_BUILTIN, FaultProxyError, ProxyState
+from chaos.control.toxiproxy import Toxiproxy
 from chaos.proxy.evidence import Page, Record, Strike
 from chaos.proxy.http.faults import HttpFaultSpec
 from chaos.proxy.leases import Lease

@@ -16,9 +16,9 @@ from chaos.control.simulator import SimulatorFaults
 from chaos.control.toxiproxy import Toxiproxy
 from chaos.processes import Processes
 from chaos.safety.lease import Holds
-from chaos.stack import Stack
 from chaos.stack.description import DependencyRecord
 from chaos.stack.local import LocalStack
+from chaos.stack.opening import Stack
 
 
 @dataclass(frozen=True, slots=True)

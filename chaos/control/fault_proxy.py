@@ -16,6 +16,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
+USE_BUILTIN = "the built-in proxy can: RAGQUAKE_PROXY=builtin"
+"""Advice on what Toxiproxy cannot do."""
+
 Stream = Literal["downstream", "upstream"]
 """`downstream`: from the dependency to the service; `upstream`: from the service to the dependency."""
 

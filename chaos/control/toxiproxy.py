@@ -26,6 +26,7 @@ from toxiproxy.toxic import Toxic as LibraryToxic
 
 from chaos.clock import Clock
 from chaos.control.fault_proxy import (
+    USE_BUILTIN,
     FaultProxyError,
     ProxyGoneError,
     ProxyHungError,
@@ -47,7 +48,6 @@ __all__ = [
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 _READY_POLL_S = 0.05
-USE_BUILTIN = "the built-in proxy can: RAGQUAKE_PROXY=builtin"
 
 
 class Toxiproxy(FaultProxyApi):

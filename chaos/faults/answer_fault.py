@@ -10,16 +10,18 @@ from __future__ import annotations
 import json
 from abc import ABC
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
 from chaos.control.builtin_proxy import HttpFaultSpec
-from chaos.control.controls import Controls
 from chaos.faults.fault import Need
 from chaos.faults.quantities import PositiveDuration, Tokens
 from chaos.faults.request_place import RequestPlace
 from chaos.faults.simulator_fault import SimulatorFault
+
+if TYPE_CHECKING:
+    from chaos.control.controls import Controls
 
 COMPLETIONS = "/v1/*completions"
 """What a model refuses; its health check and its list of models it does not."""

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
-from chaos.control.controls import Controls
 from chaos.faults.process_fault import ProcessFault, records
 from chaos.processes import ProcessFaultError
 from chaos.processes.hogs import nice_of
 from slo.units import RATIO_SCHEMA, parse_ratio
+
+if TYPE_CHECKING:
+    from chaos.control.controls import Controls
 
 BIT_RATIO = 0.2
 """Of the CPU time it asked for: at a priority like the part's it gets a fair share, which may be no more."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from chaos.control.controls import Controls
 from chaos.control.fault_proxy import FaultProxyError, ProxyMissingError
 from chaos.faults.fault import Fault
+
+if TYPE_CHECKING:
+    from chaos.control.controls import Controls
 
 
 class Down(Fault):

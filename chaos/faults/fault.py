@@ -16,13 +16,15 @@ import inspect
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal, Self, get_args
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, WithJsonSchema
 
-from chaos.control.controls import Controls
 from chaos.control.fault_proxy import FaultProxyError, ProxyMissingError, Stream, Toxic
 from chaos.faults.over_time import OverTime
+
+if TYPE_CHECKING:
+    from chaos.control.controls import Controls
 
 SEGMENT_BEHIND: Mapping[str, str] = {"vector_db": "search", "llm": "generate"}
 """The dependencies that a fault can act on, each with the segment whose spans show it."""

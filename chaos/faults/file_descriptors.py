@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from chaos.control.controls import Controls
 from chaos.faults.process_fault import ProcessFault
 from chaos.processes import ProcessFaultError, files
+
+if TYPE_CHECKING:
+    from chaos.control.controls import Controls
 
 SPARE = 1
 """libuv holds one descriptor back, and gives it up for an instant to accept and drop a connection."""

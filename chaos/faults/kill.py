@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from chaos.control.controls import Controls
 from chaos.faults.process_fault import ProcessFault, records
 from chaos.processes import ProcessFaultError
+
+if TYPE_CHECKING:
+    from chaos.control.controls import Controls
 
 
 class Kill(ProcessFault):

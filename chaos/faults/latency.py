@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from chaos.control.builtin_proxy import BuiltinProxy
-from chaos.control.controls import Controls
-from chaos.control.fault_proxy import FaultProxyError, Toxic
-from chaos.control.toxiproxy import USE_BUILTIN
+from chaos.control.fault_proxy import USE_BUILTIN, FaultProxyError, Toxic
 from chaos.faults.delays import Delay, Distribution
 from chaos.faults.fault import ToxicFault
 from chaos.faults.quantities import DurationOrNone, milliseconds
+
+if TYPE_CHECKING:
+    from chaos.control.controls import Controls
 
 _SHIFT_THAT_MUST_SHOW = 0.8  # the evaluator asks each span for 80 % of `shift_s`
 

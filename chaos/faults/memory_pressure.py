@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from chaos.control.controls import Controls
 from chaos.faults.process_fault import ProcessFault, records
 from chaos.processes import ProcessFaultError
 from chaos.processes.hogs import nice_of
 from chaos.processes.memory import MIB, available_bytes, reserve_bytes
+
+if TYPE_CHECKING:
+    from chaos.control.controls import Controls
 
 FLOOR_RATIO = 0.5
 """Of the reserve: with less than that left the hog lets go by itself, because others have grown."""

@@ -11,6 +11,7 @@ import importlib
 import pkgutil
 import re
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -27,9 +28,14 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 def fault_kinds() -> dict[str, type[Fault]]:
     """Every kind of fault by name: each file in this package registers its own."""
+    _import_modules()
+    return dict(sorted(_KINDS.items()))
+
+
+@cache
+def _import_modules() -> None:
     for module in pkgutil.iter_modules(faults.__path__, f"{faults.__name__}."):
         importlib.import_module(module.name)
-    return dict(sorted(_KINDS.items()))
 
 
 def parse_fault(name: str, raw: Mapping[str, Any]) -> Fault:

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, Field
 
-from chaos.control.controls import Controls
 from chaos.faults.fault import SEGMENT_BEHIND, Fault, Need
 from chaos.processes.processes import PARTS
 from chaos.stack.process import ProcessIdentity
+
+if TYPE_CHECKING:
+    from chaos.control.controls import Controls
 
 
 def _known_part(name: str) -> str:

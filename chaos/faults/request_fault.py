@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
 from chaos.control.builtin_proxy import HttpFaultSpec
-from chaos.control.controls import Controls
 from chaos.faults.fault import Fault, Need
 from chaos.faults.quantities import Count, Probability
 from chaos.faults.request_place import RequestPlace
+
+if TYPE_CHECKING:
+    from chaos.control.controls import Controls
 
 Path = Annotated[str, Field(pattern=r"^[/*][^\x00-\x20\x7f]{0,1999}$")]
 Method = Annotated[str, Field(pattern=r"^(\*|[A-Z]{1,32})$")]

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from chaos.control.builtin_proxy import BuiltinProxy, HttpFaultSpec
-from chaos.control.controls import Controls
 from chaos.control.fault_proxy import FaultProxyError, ProxyMissingError
+
+if TYPE_CHECKING:
+    from chaos.control.controls import Controls
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from chaos.control.controls import Controls
 from chaos.faults.process_fault import ProcessFault, records
 from chaos.faults.quantities import DurationOrNone
 from chaos.processes import Absence, ProcessFaultError
+
+if TYPE_CHECKING:
+    from chaos.control.controls import Controls
 
 
 class Restart(ProcessFault):

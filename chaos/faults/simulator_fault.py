@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from chaos.control.controls import Controls
 from chaos.control.fault_proxy import FaultProxyError
 from chaos.control.simulator import SimulatorFaults
 from chaos.faults.fault import Fault, Need
 from chaos.faults.quantities import Count, Probability
+
+if TYPE_CHECKING:
+    from chaos.control.controls import Controls
 
 _COMMON = ("on", "kind", "probability", "count")
 

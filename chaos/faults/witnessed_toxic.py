@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from chaos.control.builtin_proxy import BuiltinProxy, Strike
-from chaos.control.controls import Controls
 from chaos.control.fault_proxy import FaultProxyError
 from chaos.faults.fault import ToxicFault
+
+if TYPE_CHECKING:
+    from chaos.control.controls import Controls
 
 _NOBODY_TELLS = "Toxiproxy keeps no account of what its toxics do; run it with RAGQUAKE_PROXY=builtin"
 

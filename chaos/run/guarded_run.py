@@ -35,7 +35,7 @@ from chaos.safety.lease import TTL_S, RunLease
 from chaos.safety.lever import pulled
 from chaos.safety.rollback import rollback
 from chaos.safety.warden import SUSPENDED_FOR_S, Warden, has_acted, start_warden
-from chaos.stack import Stack
+from chaos.stack.opening import Stack
 from slo.live import LiveSpans
 
 STOOD_STILL = (

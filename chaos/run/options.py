@@ -8,8 +8,8 @@ from pathlib import Path
 from chaos.experiment import LoadedExperiment
 from chaos.experiment.needs import act_on_requests
 from chaos.run.run_stack import StackNeed
-from chaos.stack import require_kind
 from chaos.stack.model_servers import SIMULATOR, LlmRequest
+from chaos.stack.opening import require_kind
 from chaos.stack.target import AttachedTarget
 from slo.documents import DocumentError
 

@@ -20,7 +20,7 @@ from chaos.run.stop_watch import CUT_SHORT, StopWatch
 from chaos.safety.interruption import Interrupted
 from chaos.safety.lease import RunLease
 from chaos.safety.warden import Warden
-from chaos.stack import Stack
+from chaos.stack.opening import Stack
 
 TICK_S = 0.2
 BREAKERS_EVERY_S = 1.0

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from chaos.stack import Stack, open_stack
 from chaos.stack.model_servers import LlmRequest
+from chaos.stack.opening import Stack, open_stack
 from chaos.stack.target import AttachedTarget
 from slo.receiver import Receiver
 

@@ -28,7 +28,7 @@ from chaos.safety.leftovers import clear_leftovers
 from chaos.safety.lever import heeding_the_lever, pulled
 from chaos.safety.lock import run_lock, stack_locks
 from chaos.safety.rollback import RollbackReport
-from chaos.stack import require_available
+from chaos.stack.opening import require_available
 from slo.verdict import Verdict
 
 

@@ -16,7 +16,7 @@ from typing import Protocol
 from chaos.clock import Clock
 from chaos.run.held_stack import HeldStack
 from chaos.run.run_stack import SPOOL, RunStack, Say, StackNeed, Tap
-from chaos.stack import open_receiver
+from chaos.stack.opening import open_receiver
 
 
 class Stacks(Protocol):

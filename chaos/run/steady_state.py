@@ -19,7 +19,7 @@ import httpx
 from chaos.errors import EnvironmentFailure
 from chaos.run.journal import Journal
 from chaos.run.progress import Progress
-from chaos.stack import Stack
+from chaos.stack.opening import Stack
 from slo.units import format_duration
 
 QUESTIONS = (

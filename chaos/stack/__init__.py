@@ -1,5 +1,1 @@
-"""The stack: the processes under test and what they talk to, started, watched and stopped as one."""
-
-from chaos.stack.opening import Stack, open_receiver, open_stack, require_available, require_kind
-
-__all__ = ["Stack", "open_receiver", "open_stack", "require_available", "require_kind"]
+"""What is under test, and what it talks to: on this machine, in containers, or there already."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Collection, Mapping
+from functools import cache
 from typing import Any
 
 from pydantic import BaseModel, ValidationError, create_model
@@ -17,9 +18,14 @@ __all__ = ["Assertion", "all_assertions", "name_of", "parse", "problems_of", "re
 
 def all_assertions() -> dict[str, type[Assertion]]:
     """Every assertion by name; importing a module of the package is what registers it."""
+    _import_modules()
+    return registered()
+
+
+@cache
+def _import_modules() -> None:
     for module in pkgutil.iter_modules(__path__, f"{__name__}."):
         importlib.import_module(module.name)
-    return registered()
 
 
 def parse(raw: Mapping[str, Any]) -> Assertion:
@@ -87,6 +93,11 @@ def _only_entry(raw: Mapping[str, Any]) -> tuple[str, Any]:
 
 def _holder(name: str) -> type[BaseModel]:
     """A model of that one key, so that locations start with it."""
-    kind = all_assertions()[name]
+    return _holding(name, all_assertions()[name])
+
+
+@cache
+def _holding(name: str, kind: type[Assertion]) -> type[BaseModel]:
+    """Made once: pydantic takes longer to build a model than to validate an experiment with it."""
     holder: type[BaseModel] = create_model(name, **{name: (kind, ...)})  # type: ignore[call-overload]
     return holder

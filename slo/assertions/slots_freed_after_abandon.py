@@ -11,14 +11,13 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import numpy as np
-import pyarrow as pa
 from pydantic import Field
-
-from slo import verdict
 from slo.assertions.assertion import Assertion, register
 from slo.assertions.one_terminal_event import LEFT
-from slo.evidence import Evidence
 from slo.units import Duration, format_duration
+
+from slo import verdict
+from slo.evidence import Evidence
 
 
 @register
@@ -77,7 +76,7 @@ class SlotsFreedAfterAbandon(Assertion):
     def _spans(self, evidence: Evidence, left: dict[str, float]) -> dict[str, Any]:
         """Their spans, and how long after the leaving each ended."""
         sql = evidence.traces.opened.sql
-        sql.register("leavers", pa.table({"TraceId": list(left), "left_s": list(left.values())}))
+        evidence.traces.opened.register("leavers", {"TraceId": list(left), "left_s": list(left.values())})
         try:
             return sql.execute(
                 "SELECT TraceId, SpanId, (epoch_ns(Timestamp) + Duration) / 1e9 - ? - left_s AS after_s"

@@ -17,12 +17,12 @@ from chaos.control.simulator import SimulatorError, SimulatorFaults
 from chaos.control.toxiproxy import Toxiproxy
 from chaos.run.steady_state import look_at_steady_state
 from chaos.safety.targets import Allowed
-from chaos.stack import Stack
 from chaos.stack.attach import AttachedStack
 from chaos.stack.barrier import flush
 from chaos.stack.breakers import breaker_states
 from chaos.stack.errors import ProxyUnavailable, StackError
 from chaos.stack.model_servers.elsewhere import elsewhere
+from chaos.stack.opening import Stack
 from chaos.stack.target import AttachedTarget, ProxyThere
 from chaos.target_examinations import examine_target
 from tests.tcp import Start

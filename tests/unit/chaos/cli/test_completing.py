@@ -104,6 +104,14 @@ def test_help_is_printed_without_heavy_imports(arguments: list[str]) -> None:
     assert modules & set(HEAVY) == set()
 
 
+@pytest.mark.parametrize("arguments", [["list"], ["list", "faults"]])
+def test_the_catalogue_is_read_without_what_only_a_run_needs(arguments: list[str]) -> None:
+    """Databases, servers and clients cost more than reading and checking every experiment."""
+    said, modules = ran(*arguments)
+    assert len(said.splitlines()) > 5
+    assert modules & {"duckdb", "pyarrow", "google.protobuf", "httpx", "uvicorn"} == set()
+
+
 def test_every_command_has_help_with_an_example() -> None:
     """A first sentence that fits the list, and a line to copy."""
     for name, command in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]

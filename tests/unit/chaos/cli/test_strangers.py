@@ -151,7 +151,7 @@ def test_a_file_where_a_folder_should_be_is_told(ragquake: Ragquake, tmp_path: P
 
 STAGES = (
     "chaos.experiment.find_experiment",
-    "chaos.stack.require_kind",
+    "chaos.stack.opening.require_kind",
     "chaos.run.runner.run_lock",
     "chaos.run.runner.clear_leftovers",
     "chaos.run.runner.new_bundle",

@@ -21,8 +21,8 @@ from chaos.faults.request_fault import RequestFault
 from chaos.proxy.http.fault_set import HttpFaults
 from chaos.proxy.http.faults import http_fault_kinds
 from chaos.proxy.http.routes import read_spec
-from chaos.stack import open_stack
 from chaos.stack.errors import StackError
+from chaos.stack.opening import open_stack
 from rag_service.model_server.fault_set import parse_fault as simulators_own
 from slo.documents import DocumentError
 
