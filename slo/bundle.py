@@ -2,7 +2,8 @@
 
 The file names and keys are the contract of design section 9 and docs/reference/bundle.md. JSON-lines
 files are append-only: a last line that was cut off is skipped and counted, because whoever was killed
-while writing it may have taken more than that line.
+while writing it may have taken more than that line. So is a line with NaN or Infinity in it: no writer of a
+bundle makes one, and nothing that is compared with NaN is ever too large.
 """
 
 from __future__ import annotations
@@ -92,6 +93,13 @@ class Bundle:
         return self.spool / ("traces.binpb" if table == "spans" else f"{table}.binpb")
 
 
+def _refused(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
+
+
+_STRICT = json.JSONDecoder(parse_constant=_refused)
+
+
 def read_json_lines(path: Path) -> JsonLines:
     """Every whole JSON object in a file; a missing file has none."""
     if not path.exists():
@@ -102,7 +110,7 @@ def read_json_lines(path: Path) -> JsonLines:
         if not line.strip():
             continue
         try:
-            record = json.loads(line)
+            record = _STRICT.decode(line.decode("utf-8"))
         except ValueError:
             torn += 1
             continue

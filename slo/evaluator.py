@@ -35,7 +35,7 @@ def evaluate(bundle: Bundle | Path | str) -> Verdict:
     ]
     bites = bites_of(evidence)
     asserted = tuple(_check(raw, evidence, bites) for raw in _raw_assertions(evidence))
-    gated = gates.check_all(evidence, judged, asserted, bites)
+    gated = gates.check_all(evidence, judged, asserted, bites, wanted.objectives if wanted else ())
     overall = _overall(evidence.plan, gated, judged, asserted)
     unspoken = Verdict(
         verdict=overall,

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+
+from slo.answers import Answer, read_answers
 from slo.attempts import Attempts, read_attempts
 from slo.bundle import Bundle, read_json, read_json_lines, read_yaml
 from slo.plan import Plan, PlannedPhase, read_plan
-
-from slo.answers import Answer, read_answers
 from slo.segments import JOURNEY, SegmentTable
-from slo.traces import Traces
+from slo.traces import BEFORE_S, Traces
 from slo.transitions import Transition, read_transitions
 
 if TYPE_CHECKING:
@@ -80,6 +80,8 @@ class Evidence:
     answers: tuple[Answer, ...]
     transitions: dict[str, tuple[Transition, ...]]
     generator_cpu: tuple[float, ...]
+    generator_seen_s: float | None
+    """When its CPU time was last read."""
     losses: Losses
     experiment: Mapping[str, Any]
     stack: Mapping[str, Any]
@@ -104,17 +106,20 @@ def read_evidence(path: Bundle, table: SegmentTable) -> Evidence:
         name: _spans(opened, table, name, t0_s).between(-math.inf, until_s) for name in table.segments
     }
     cpu = opened.sql.execute(
-        "SELECT cpu_ratio FROM resources WHERE part = 'journeys' AND cpu_ratio IS NOT NULL AND at_s >= ?"
-        " ORDER BY at_s",
+        "SELECT cpu_ratio, at_s FROM resources WHERE part = 'journeys' AND cpu_ratio IS NOT NULL"
+        " AND at_s >= ? ORDER BY at_s",
         [t0_s],
     ).fetchall()
     return Evidence(
         plan=plan,
         attempts=attempts,
         segments={JOURNEY: _journeys(attempts), **segments},
-        answers=read_answers(opened, table, t0_s, attempts),
+        answers=tuple(
+            one for one in read_answers(opened, table, t0_s, attempts) if -BEFORE_S <= one.at_s <= until_s
+        ),
         transitions=_with_load(read_transitions(opened, t0_s), until_s),
-        generator_cpu=tuple(float(value) for (value,) in cpu),
+        generator_cpu=tuple(float(value) for value, _ in cpu),
+        generator_seen_s=float(cpu[-1][1]) - t0_s if cpu else None,
         losses=_losses(opened, plan, attempts.torn),
         experiment=read_yaml(path.experiment),
         stack=read_json(path.stack),
@@ -185,6 +190,7 @@ def _losses(opened: Store, plan: Plan, attempts_torn: int) -> Losses:
             "attempts": attempts_torn,
             "spans": readings["spans"].torn,
             "logs": readings["logs"].torn,
+            "resources": readings["resources"].torn,
         },
         unreadable=readings["spans"].unreadable + readings["logs"].unreadable,
         seq_missing=int(missing),

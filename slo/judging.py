@@ -105,6 +105,9 @@ def _decide(objective: Objective, target: Target, seen: Estimate, phase: Planned
     if target.misses_whole(seen.interval):
         return _Decision("fail", "decided", f"{wanted} is missed by the whole interval")
     more_s = _until_decided(target, seen, phase)
+    if seen.censored:
+        because = f"{wanted} is open: it was watched for no longer than that{_more(more_s)}"
+        return _Decision("inconclusive", "undecided", because, more_s)
     side = "met" if good else "missed"
     because = f"{wanted} is {side}, but the interval reaches over it{_more(more_s)}"
     if objective.warn and good:

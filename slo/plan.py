@@ -58,6 +58,8 @@ class PlannedFault:
     kind: str
     parameters: dict[str, Any]
     expects: dict[str, Any] | None
+    declared_s: float | None
+    """When its undo was written down, right before it was put in for the first time."""
     injected_s: float | None
     verified_s: float | None
     removed_s: float | None
@@ -87,6 +89,9 @@ class Plan:
     t0_s: float | None
     phases: tuple[PlannedPhase, ...]
     faults: tuple[PlannedFault, ...]
+    assertions: tuple[str, ...]
+    """The names of all that was claimed, and so must be judged; empty where the journal does not say."""
+    objectives: tuple[str, ...]
     status: str | None
     message: str | None
     stops: tuple[dict[str, Any], ...]
@@ -94,16 +99,18 @@ class Plan:
     load_ended_s: float | None
     """When the last attempt was over; whatever the service did later, no user had part in it."""
     last_seq: int | None
+    unhanded: str
+    """Why the service did not hand over its last spans; empty where it did."""
     lost: int | None
     """Spans that the service says it lost; nothing where it does not count them."""
     torn: int
 
     @property
     def baseline(self) -> PlannedPhase | None:
-        """The phase that others are compared with: the one so named, else the first judged without faults."""
-        named = [phase for phase in self.phases if phase.name == "baseline"]
-        healthy = [phase for phase in self.phases if phase.judged and not phase.faults]
-        return next(iter(named + healthy), None)
+        """What others are compared with: the phase so named, else the first judged; without faults."""
+        healthy = [phase for phase in self.phases if not phase.faults]
+        named = [phase for phase in healthy if phase.name == "baseline"]
+        return next(iter(named + [phase for phase in healthy if phase.judged]), None)
 
     @property
     def last_removed_s(self) -> float | None:
@@ -131,15 +138,27 @@ def read_plan(journal: JsonLines) -> Plan:
         t0_s=t0_s,
         phases=tuple(_phases(planned, until_s)),
         faults=tuple(_fault(name, facts, events, t0_s) for name, facts in _faults(planned)),
+        assertions=tuple(map(str, planned.get("assertions") or ())),
+        objectives=tuple(map(str, planned.get("objectives") or ())),
         status=finished.get("status"),
         message=finished.get("message"),
         stops=stops,
         load_exit_code=ended.get("exit_code"),
         load_ended_s=None if t0_s is None or (at_s := _number(ended.get("at_s"))) is None else at_s - t0_s,
+        unhanded=_unhanded(events, finished),
         last_seq=barrier.get("last_seq"),
         lost=barrier.get("lost"),
         torn=journal.torn,
     )
+
+
+def _unhanded(events: Sequence[Mapping[str, Any]], finished: Mapping[str, Any]) -> str:
+    """The last barrier is the one without a phase; a run that went to its end had one."""
+    asked = [one for one in events if str(one.get("event")).startswith("barrier.") and not one.get("phase")]
+    if not asked:
+        return "nobody asked it to" if finished.get("status") == "completed" else ""
+    last = asked[-1]
+    return "" if last["event"] == "barrier.passed" else str(last.get("reason") or "nobody knows why")
 
 
 def _load_until(
@@ -206,6 +225,7 @@ def _fault(
         kind=str(facts.get("kind")),
         parameters=dict(facts.get("parameters") or {}),
         expects=expects,
+        declared_s=offset(_first(own, "undo.declared")),
         injected_s=injected_s,
         verified_s=offset(_first(own, "fault.verified")),
         removed_s=offset(_last(own, "fault.removed")) if is_out else None,

@@ -4,6 +4,7 @@ A run that ended well holds `spans.parquet`, `logs.parquet` and `resources.parqu
 killed still holds the raw files. Both read alike: `connect` never writes, `build` makes the Parquet and
 then removes the raw files. How much could not be read travels in the Parquet's own metadata, so that the
 count survives the raw file. Exporters send a batch again when an answer is lost, so rows are deduplicated.
+A Parquet file that is cut off, or gone from beside the others, is counted as torn: it is no empty table.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from typing import Any, Literal
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
-from slo.bundle import Bundle, read_json_lines
 
 from slo import otlp
+from slo.bundle import Bundle, read_json_lines
 
 Table = Literal["spans", "logs", "resources"]
 TABLES: tuple[Table, ...] = ("spans", "logs", "resources")
@@ -77,7 +78,7 @@ def connect(bundle: Bundle | Path | str) -> Store:
     sql.execute("SET TimeZone = 'UTC'")
     readings: dict[str, Reading] = {}
     for name in TABLES:
-        loaded = _load(source, name)
+        loaded = _load(source, name, has_gone=_has_gone(source, name))
         readings[name] = loaded.reading
         sql.register(f"{name}_arrow", loaded.table)
         sql.execute(f"CREATE TABLE {name} AS SELECT * FROM {name}_arrow")
@@ -89,8 +90,9 @@ def build(bundle: Bundle | Path | str) -> dict[str, Reading]:
     """Make the Parquet files and remove what they were made from. Doing it twice changes nothing."""
     target = Bundle.at(bundle)
     readings: dict[str, Reading] = {}
+    gone = {name for name in TABLES if _has_gone(target, name)}
     for name in TABLES:
-        loaded = _load(target, name)
+        loaded = _load(target, name, has_gone=name in gone)
         readings[name] = loaded.reading
         raw = target.raw(name)
         if not raw.exists() and target.parquet(name).exists():
@@ -105,13 +107,16 @@ def build(bundle: Bundle | Path | str) -> dict[str, Reading]:
     return readings
 
 
-def _load(bundle: Bundle, name: Table) -> _Loaded:
+def _load(bundle: Bundle, name: Table, *, has_gone: bool) -> _Loaded:
     tables = [_SCHEMAS[name].empty_table()]
-    before = Reading()
+    before = Reading(torn=int(has_gone))
     if bundle.parquet(name).exists():
-        found = pq.read_table(bundle.parquet(name))
-        before = _noted(found)
-        tables.append(found.replace_schema_metadata(None))
+        try:
+            found = pq.read_table(bundle.parquet(name))
+            before = _noted(found)
+            tables.append(found.replace_schema_metadata(None).cast(_SCHEMAS[name]))
+        except (pa.ArrowException, ValueError, OSError):
+            before = Reading(torn=1)
     if not bundle.raw(name).exists():
         return _Loaded(tables[-1], before)
     raw = _read_resources(bundle.raw(name)) if name == "resources" else _read_spool(bundle.raw(name), name)
@@ -127,6 +132,12 @@ def _load(bundle: Bundle, name: Table) -> _Loaded:
             unreadable=before.unreadable + raw.reading.unreadable,
         ),
     )
+
+
+def _has_gone(bundle: Bundle, name: Table) -> bool:
+    """All three are made at once; one alone is missing only where somebody lost it."""
+    others = (bundle.parquet(other).exists() for other in TABLES if other != name)
+    return not bundle.raw(name).exists() and all(others)
 
 
 def _noted(table: pa.Table) -> Reading:

@@ -13,17 +13,20 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from slo import verdict
 from slo.attempts import Attempt, Attempts
 from slo.plan import Plan
-
-from slo import verdict
 from slo.segments import SegmentTable
 
 if TYPE_CHECKING:
     from slo.store import Store
 
+BEFORE_S = 0.5
+"""So much before t0 a user's span may begin by its service's clock; the runner's questions end 1 s before."""
 MOST_SPANS = 40
 """A tree of more spans than a screen has lines is cut; what broke the rule stays, with what is above it."""
+
+_END_OF_TIME_S = 9e9
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,15 +122,16 @@ class Traces:
     def of_users(
         cls, opened: Store, table: SegmentTable, plan: Plan, attempts: Attempts, t0_s: float
     ) -> Traces:
-        """Those that began before the load ended; what the runner itself asks afterwards proves nothing.
+        """Those that began while there was load; what the runner asks before and afterwards proves nothing.
 
         The others go from the copy in memory, so this comes after everything else that is read from there.
         """
-        if plan.load_ended_s is not None:
+        if plan.t0_s is not None:
+            until_s = _END_OF_TIME_S if plan.load_ended_s is None else t0_s + plan.load_ended_s
             opened.sql.execute(
                 "DELETE FROM spans WHERE TraceId IN (SELECT TraceId FROM spans GROUP BY TraceId"
-                " HAVING min(epoch_ns(Timestamp)) > ?)",
-                [round((t0_s + plan.load_ended_s) * 1e9)],
+                " HAVING min(epoch_ns(Timestamp)) NOT BETWEEN ? AND ?)",
+                [round((t0_s - BEFORE_S) * 1e9), round(until_s * 1e9)],
             )
         return cls(opened, table, plan, attempts, t0_s)
 
@@ -155,6 +159,17 @@ class Traces:
         finally:
             self.opened.sql.unregister("asked")
         return [str(trace) for (trace,) in rows]
+
+    def untold(self, trace_ids: Collection[str]) -> int:
+        """How many of them have no span at all: nothing of their request ended, or all of it was lost."""
+        if not trace_ids:
+            return 0
+        self.opened.register("asked", {"TraceId": list(trace_ids)})
+        try:
+            rows = self.rows("SELECT count(*) FROM asked ANTI JOIN spans USING (TraceId)")
+        finally:
+            self.opened.sql.unregister("asked")
+        return int(rows[0][0])
 
     def tree(self, trace_id: str, broke: Collection[str] = ()) -> verdict.Trace | None:
         """A trace as a verdict shows it; `broke` are the ids of the spans that broke the rule."""

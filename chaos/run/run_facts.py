@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from chaos import __version__
 from chaos.experiment import LoadedExperiment
 from chaos.run.journal import Journal
+from slo import assertions
 
 
 def tell_start(journal: Journal, run_id: str, loaded: LoadedExperiment) -> None:
@@ -51,4 +52,11 @@ def tell_plan(journal: Journal, loaded: LoadedExperiment, arrivals: Mapping[str,
         }
         for name, fault in loaded.faults.items()
     }
-    journal.append("run.planned", phases=phases, faults=faults, arrivals=arrivals)
+    journal.append(
+        "run.planned",
+        phases=phases,
+        faults=faults,
+        arrivals=arrivals,
+        assertions=[assertions.name_of(raw) for raw in loaded.experiment.assertions],
+        objectives=[one.name for one in loaded.objectives.objectives],
+    )

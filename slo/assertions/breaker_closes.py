@@ -1,8 +1,9 @@
 """The circuit breaker closes again, and stays closed, once its dependency is well.
 
 Measured from the end of the phase to the breaker's last log record; one that closed and opened again has
-not closed. A breaker that never opened cannot close. A failure shows callers that were turned away too
-late.
+not closed. A breaker that never opened cannot close, nor can one that was open only before there was a
+fault; and one that still turns callers away has not closed, whatever its logs say. A failure shows callers
+that were turned away too late.
 """
 
 from __future__ import annotations
@@ -13,10 +14,14 @@ from pydantic import Field
 
 from slo import verdict
 from slo.assertions.assertion import Assertion, register
+from slo.assertions.breaker_opens import first_injection_s
 from slo.assertions.guarded import turned_away
 from slo.evidence import Evidence
 from slo.transitions import CLOSED, OPEN, stretches
 from slo.units import Duration, format_duration
+
+SETTLED_S = 1.0
+"""Whoever is turned away this long after the last log record met a breaker that had opened again."""
 
 
 @register
@@ -37,6 +42,11 @@ class BreakerCloses(Assertion):
         found = stretches(evidence.transitions.get(self.breaker, ()))
         if not any(one.state == OPEN for one in found):
             return self.result("inconclusive", f"the breaker {self.breaker} never opened, so it cannot close")
+        injected_s = first_injection_s(evidence, self.breaker)
+        begun_s = phase.start_s if injected_s is None else min(phase.start_s, injected_s)
+        if not any(one.state == OPEN and one.end_s > begun_s for one in found):
+            message = f"the breaker {self.breaker} was open only before there was a fault: nothing was tested"
+            return self.result("inconclusive", message)
         last = found[-1]
         if last.state != CLOSED:
             if not phase.complete:
@@ -51,6 +61,9 @@ class BreakerCloses(Assertion):
         facts = {"closed_s": last.start_s, "took_s": took_s}
         text = f"the breaker {self.breaker} closed {format_duration(took_s)} after the phase {self.after}"
         if took_s <= self.within:
+            if turned_away(evidence, self.breaker, last.start_s + SETTLED_S):
+                message = f"{text}, as its logs say; yet it turned callers away later: a log record is lost"
+                return self.result("inconclusive", message, facts)
             return self.result("pass", text, facts)
         return self.broken(
             evidence,

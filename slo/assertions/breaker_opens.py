@@ -1,8 +1,9 @@
 """The circuit breaker opens soon after its dependency goes bad.
 
 Measured from the journal's injection of the first fault on the dependency (of any fault, where none is on
-it) to the breaker's own log record. Without an injection nothing should have opened it. A failure shows the
-calls that failed when the breaker should have kept them away.
+it) to the breaker's own log record. Without an injection nothing should have opened it. One that was open
+before the fault was begun has not been opened by it; it can only show that it opens again. A failure shows
+the calls that failed when the breaker should have kept them away.
 """
 
 from __future__ import annotations
@@ -42,12 +43,17 @@ class BreakerOpens(Assertion):
                 {"injected_s": injected_s},
                 *self._not_kept_away(evidence, injected_s),
             )
-        took_s = opened[0].start_s - injected_s
-        facts = {"injected_s": injected_s, "opened_s": opened[0].start_s, "took_s": took_s}
-        if took_s <= 0:
+        begun_s = min(injected_s, _first_begun_s(evidence, self.breaker))
+        since_s, opened = opened[0].start_s, [one for one in opened if one.start_s >= begun_s]
+        was_open = since_s < begun_s
+        if was_open and (not opened or opened[0].start_s - injected_s > self.within):
             return self.result(
-                "pass", f"the breaker {self.breaker} was open already when the fault came", facts
+                "inconclusive",
+                f"the breaker {self.breaker} was open already when the fault came: nothing was tested",
+                {"injected_s": injected_s, "opened_s": since_s},
             )
+        took_s = max(0.0, opened[0].start_s - injected_s)
+        facts = {"injected_s": injected_s, "opened_s": opened[0].start_s, "took_s": took_s}
         text = f"the breaker {self.breaker} opened {format_duration(took_s)} after the fault"
         if took_s <= self.within:
             return self.result("pass", text, facts)
@@ -69,6 +75,12 @@ class BreakerOpens(Assertion):
         return [str(one) for one in calls.trace_ids[calls.failed]], set(
             map(str, calls.span_ids[calls.failed])
         )
+
+
+def _first_begun_s(evidence: Evidence, dependency: str) -> float:
+    """When the first fault was begun: it acts before the journal says that it is in."""
+    own = [fault for fault in evidence.plan.faults if fault.on == dependency] or evidence.plan.faults
+    return min((fault.declared_s for fault in own if fault.declared_s is not None), default=math.inf)
 
 
 def first_injection_s(evidence: Evidence, dependency: str) -> float | None:

@@ -2,7 +2,7 @@
 
 What was lost is read from the spans, what was said from the request span and from the client, in all
 phases, judged or not. Where a fault was planned and no answer lost anything, nothing was tested. Without a
-fault there is nothing to lose, and the rule holds.
+fault there is nothing to lose, and the rule holds, provided that answers can be followed at all.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ class EveryDegradedAnswerSaysSo(Assertion):
         if silent:
             message = f"{len(silent)} of {len(lost)} answers that lost something called themselves full"
             return self.broken(evidence, message, facts, [one.trace_id for one in silent])
+        if not evidence.answers:
+            return self.result("inconclusive", "no answer can be followed in spans: nothing was seen", facts)
         if not lost and not evidence.plan.faults:
             return self.result("pass", "no answer lost anything, and no fault was planned", facts)
         if not lost:

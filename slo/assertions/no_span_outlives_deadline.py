@@ -14,6 +14,7 @@ from pydantic import Field
 
 from slo import verdict
 from slo.assertions.assertion import MOST_EXAMPLES, Assertion, register
+from slo.assertions.one_terminal_event import left_waiting
 from slo.evidence import Evidence
 from slo.units import Duration, format_duration
 
@@ -90,6 +91,9 @@ class NoSpanOutlivesDeadline(Assertion):
                 f"{len(unended)} requests have spans, and no request span: they never ended, or it was lost"
             )
             return self.result("inconclusive", message, facts | {"unended": len(unended)})
+        if untold := evidence.traces.untold(left_waiting(evidence)):
+            message = f"{untold} users waited in vain and their requests have no span: nothing of them ended"
+            return self.result("inconclusive", message, facts | {"unended": untold})
         if not met:
             message = (
                 f"none of {requests} requests came near its deadline: nothing was tested; "

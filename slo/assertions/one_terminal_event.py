@@ -16,6 +16,8 @@ from slo.attempts import Attempt
 from slo.evidence import Evidence
 
 LEFT = ("abandoned", "timeout")
+TAKEN_S = 1.0
+"""Whoever waited this long had reached the service, however busy it was."""
 
 
 @register
@@ -54,6 +56,16 @@ class OneTerminalEvent(Assertion):
             return self.result("inconclusive", "no stream was read to its end: nothing was tested", facts)
         message = f"each of {len(streams)} streams had one terminal event, {facts['ended_in_error']} an error"
         return self.result("pass", message, facts)
+
+
+def left_waiting(evidence: Evidence) -> list[str]:
+    """The traces of users who left after a while, from whom the service had surely taken their question."""
+    return [
+        one.trace_id
+        for one in evidence.attempts.all
+        if one.outcome in LEFT and one.trace_id and one.latency_s is not None
+        and one.latency_s - (one.lag_s or 0.0) >= TAKEN_S
+    ]  # fmt: skip
 
 
 def _is_read_to_its_end(one: Attempt) -> bool:

@@ -12,12 +12,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import Field
-from slo.assertions.assertion import Assertion, register
-from slo.assertions.one_terminal_event import LEFT
-from slo.units import Duration, format_duration
 
 from slo import verdict
+from slo.assertions.assertion import Assertion, register
+from slo.assertions.one_terminal_event import LEFT, left_waiting
 from slo.evidence import Evidence
+from slo.units import Duration, format_duration
 
 
 @register
@@ -44,10 +44,11 @@ class SlotsFreedAfterAbandon(Assertion):
         late = after_s > self.within
         under_way = {str(trace) for trace in spans["TraceId"][after_s >= 0]}
         unended = evidence.traces.unended(left)
+        untold = evidence.traces.untold([one for one in left_waiting(evidence) if one in left])
         slowest_s = float(after_s.max(initial=0.0))
         facts = {
             "left": len(left), "under_way": len(under_way), "late": len(set(spans["TraceId"][late])),
-            "unended": len(unended), "slowest_s": slowest_s,
+            "unended": len(unended) + untold, "slowest_s": slowest_s,
         }  # fmt: skip
         if late.any():
             order = np.argsort(-after_s[late], kind="stable")
@@ -59,9 +60,10 @@ class SlotsFreedAfterAbandon(Assertion):
             return self.broken(
                 evidence, message, facts, traces, {str(span) for span in spans["SpanId"][late]}
             )
-        if unended:
+        if unended or untold:
             message = (
-                f"{len(unended)} requests whose user left have no request span: it never ended, or was lost"
+                f"{len(unended) + untold} requests whose user left have no request span: "
+                "it never ended, or was lost"
             )
             return self.result("inconclusive", message, facts)
         if not under_way:

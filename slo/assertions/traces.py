@@ -36,10 +36,13 @@ _NOTHING = Where("FALSE", ())
 
 
 def _is_count(text: object) -> str:
-    if not isinstance(text, str) or not _COUNT.fullmatch(text):
+    found = _COUNT.fullmatch(text) if isinstance(text, str) else None
+    if not isinstance(text, str) or found is None:
         raise ValueError(
             f"{text!r} is not a count; write =, <, <=, > or >= and a number, such as = 0 or >= 1"
         )
+    if found[1] == ">=" and int(found[2]) == 0:
+        raise ValueError(f"{text!r} holds whatever happens; write >= 1, or another count")
     return text.strip()
 
 

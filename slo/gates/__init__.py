@@ -12,6 +12,7 @@ from slo import verdict
 from slo.evidence import Evidence
 from slo.gates import bite, evidence_complete, finished, load, proved, samples
 from slo.judging import Judged
+from slo.objectives import Objective
 
 FIRST = ("load", "evidence")
 
@@ -21,6 +22,7 @@ def check_all(
     judged: Sequence[Judged],
     asserted: Sequence[verdict.Assertion],
     bites: dict[str, verdict.Bite],
+    objectives: Sequence[Objective],
 ) -> tuple[verdict.Gate, ...]:
     """Every gate, in the order in which a reader should care."""
     return (
@@ -28,6 +30,6 @@ def check_all(
         evidence_complete.check(evidence),
         bite.check(evidence, bites),
         samples.check(judged),
-        proved.check(evidence, asserted),
+        proved.check(evidence, asserted, objectives, judged),
         finished.check(evidence.plan),
     )

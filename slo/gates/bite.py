@@ -74,6 +74,8 @@ def _bite(fault: PlannedFault, evidence: Evidence) -> Bite:
     spans = evidence.segments[segment]
     if "shift_s" in fault.expects:
         return _shift(fault, segment, spans, evidence)
+    if not _before(segment, evidence):
+        return Bite(verdict="inconclusive", message=f"no {segment} span before it shows how they usually end")
     if (usually := _usually_failed(segment, evidence)) > USUALLY_FAILED_RATIO:
         told = (
             f"{format_ratio(usually)} of the {segment} spans of the baseline failed, so errors prove nothing"

@@ -13,7 +13,7 @@ import numpy as np
 
 from slo.attempts import Attempt
 from slo.evidence import Evidence
-from slo.plan import PlannedPhase
+from slo.plan import Plan, PlannedPhase
 from slo.statistics import percentile
 from slo.units import format_duration, format_ratio
 from slo.verdict import Gate
@@ -64,6 +64,8 @@ def _achieved(evidence: Evidence, facts: dict[str, Any]) -> list[str]:
     planned_in_all = driven_in_all = 0
     for phase in evidence.plan.phases:
         counts = facts["phases"][phase.name]
+        if phase.judged and phase.complete and counts["planned"] is None:
+            problems.append(f"nothing says how many were to arrive in {phase.name}")
         if phase.judged and phase.complete and counts["planned"] == 0:
             problems.append(f"nobody was to arrive in {phase.name}, so nothing can be judged there")
         if not (phase.judged and phase.complete and counts["planned"]):
@@ -83,6 +85,12 @@ def _achieved(evidence: Evidence, facts: dict[str, Any]) -> list[str]:
         return []
     facts["achieved_ratio"] = driven_in_all / planned_in_all
     return problems
+
+
+def _half_way(plan: Plan) -> float | None:
+    """The middle of what is judged of a run that went to its end."""
+    judged = [phase for phase in plan.phases if phase.judged and phase.complete]
+    return (judged[0].start_s + judged[-1].end_s) / 2 if judged and plan.status == "completed" else None
 
 
 def _lag(evidence: Evidence, facts: dict[str, Any]) -> list[str]:
@@ -120,6 +128,10 @@ def _generator(evidence: Evidence, facts: dict[str, Any]) -> list[str]:
     expected = (None, 0, TOLD_TO_STOP) if evidence.plan.stops else (None, 0)
     if evidence.plan.load_exit_code not in expected:
         problems.append(f"the load generator ended with code {evidence.plan.load_exit_code}")
+    seen_s, half_s = evidence.generator_seen_s, _half_way(evidence.plan)
+    if half_s is not None and (seen_s is None or seen_s < half_s):
+        until = "at all" if seen_s is None else f"after {format_duration(max(0.0, seen_s))}"
+        problems.append(f"nobody looked at the load generator's CPU time {until}")
     if evidence.generator_cpu:
         cpu = percentile(np.array(evidence.generator_cpu), 0.95)
         facts["generator_cpu_p95_ratio"] = cpu

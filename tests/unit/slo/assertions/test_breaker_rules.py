@@ -134,3 +134,51 @@ def test_an_unknown_breaker_is_refused_before_the_run(name):
     problems = dict(problems_of({name: RULES[name] | {"breaker": "vectordb"}}, ["fault"], ["vector_db"]))
     assert list(problems) == [(name, "breaker")]
     assert "did you mean vector_db?" in problems[name, "breaker"]
+
+
+def seen_by(assess, run, name, **parameters):
+    return assess(type("Story", (), {"run": run}), name, breaker="vector_db", **parameters)
+
+
+def test_a_breaker_that_was_open_before_the_fault_was_not_opened_by_it(healthy, assess):
+    """The spike may have opened it; that it opens again under the fault is what it can still show."""
+    healthy.logs[0]["at_s"] = 20.0
+    reopened = seen_by(assess, healthy, "breaker_opens", within="10s")
+    assert (reopened.verdict, reopened.facts["opened_s"]) == ("pass", pytest.approx(42.35))
+    late = seen_by(assess, healthy, "breaker_opens", within="5s")
+    assert late.verdict == "inconclusive" and "open already" in late.message
+    healthy.logs = healthy.logs[:1]
+    assert seen_by(assess, healthy, "breaker_opens", within="10s").verdict == "inconclusive"
+
+
+def test_a_fault_acts_before_the_journal_says_that_it_is_in(healthy, assess):
+    """One that opens between the undo that is declared and the fault that is read back was opened by it."""
+    healthy.logs[0]["at_s"] = 34.9
+    healthy.logs = healthy.logs[:1]
+    assert seen_by(assess, healthy, "breaker_opens", within="10s").verdict == "inconclusive"
+    declared = {
+        "at_s": healthy.event("fault.injected")["at_s"] - 0.5,
+        "event": "undo.declared",
+        "fault": "slow",
+    }
+    healthy.journal.insert(3, declared)
+    assert seen_by(assess, healthy, "breaker_opens", within="10s").verdict == "pass"
+
+
+def test_a_breaker_that_was_open_only_before_the_fault_has_closed_nothing(healthy, assess):
+    """It opened and closed at the baseline, and slept through the fault."""
+    healthy.logs = [healthy.logs[0], *healthy.logs[-2:]]
+    for log, at_s in zip(healthy.logs, (10.0, 14.9, 15.0), strict=True):
+        log["at_s"] = at_s
+    found = seen_by(assess, healthy, "breaker_closes", within="30s", after="fault")
+    assert found.verdict == "inconclusive" and "only before" in found.message
+
+
+def test_a_breaker_that_turns_callers_away_has_not_closed(story, assess):
+    """Its last log record was lost, its spans were not."""
+    story.breaker((40.0, "closed", "open"), (66.0, "open", "half_open"), (66.1, "half_open", "closed"))
+    wanted = {"breaker": "vector_db", "within": "20s", "after": "fault"}
+    story.guarded(1, 65.9, 0.001, "open", "rejected")
+    assert assess(story, "breaker_closes", **wanted).verdict == "pass"
+    story.guarded(2, 90.0, 0.001, "open", "rejected")
+    assert assess(story, "breaker_closes", **wanted).verdict == "inconclusive"

@@ -163,3 +163,26 @@ def test_what_is_asked_after_the_load_proves_nothing(story, assess):
         story.search(2, 112.5, failed=True)
     found = assess(story, "attempts_per_request_at_most", segment="search", attempts=2)
     assert (found.verdict, found.facts["requests"]) == ("pass", 1)
+
+
+@pytest.mark.parametrize(
+    ("rule", "parameters"),
+    [("no_span_outlives_deadline", {}), ("slots_freed_after_abandon", {"within": "1s"})],
+)
+def test_a_request_of_which_nothing_ever_ended_is_no_pass(story, assess, rule, parameters):
+    """One that hangs in its first step has no span at all; its user waited, so the service had taken it."""
+    leave(story, 1, 40.0, 1.9, 0.1)
+    story.run.spans[0]["attributes"]["rag.deadline"] = 2.0
+    story.attempt(2, 45.0, 0.2, "abandoned", status=None)
+    assert assess(story, rule, **parameters).verdict == "pass"
+    story.attempt(3, 46.0, 2.0, "timeout", status=None)
+    found = assess(story, rule, **parameters)
+    assert (found.verdict, found.facts["unended"]) == ("inconclusive", 1)
+
+
+def test_what_is_asked_before_the_load_proves_nothing(story, assess):
+    """A question of the steady state that went wrong once gives no reason to try again."""
+    story.search(1, -4.0, failed=True)
+    story.search(2, 40.0)
+    found = assess(story, "attempts_per_request_at_most", segment="search", attempts=2)
+    assert (found.verdict, found.facts["requests"]) == ("inconclusive", 1)

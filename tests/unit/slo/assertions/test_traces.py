@@ -257,3 +257,10 @@ def test_a_selector_takes_what_its_parts_say(spans, selector):
             [*values, *where.parameters],
         ).fetchall()[0][0]
     assert found == sum(takes(selector, one) for one in spans)
+
+
+@pytest.mark.parametrize("count", [">= 0", ">=0", " >= 00"])
+def test_a_count_that_always_holds_is_refused(count):
+    """It would be a rule that nothing can break."""
+    with pytest.raises(ValueError, match="holds whatever happens"):
+        parse({"traces": {"select": {"segment": "search"}, "count": count}})
