@@ -104,6 +104,8 @@ def draw(seed: int, number: int) -> Blow:
     moment = chance.choice(list(MOMENTS))
     _, least, most, later_s = MOMENTS[moment]
     who = chance.choices(list(WHO), list(WHO.values()))[0]
+    if moment == "before the stack" and "runner" not in who:
+        who = ("runner",)  # nobody else is there to be struck
     how = chance.choice((*GRACEFUL, signal.SIGKILL))
     faults = tuple(sorted(chance.sample(sorted(every_fault()), 4)))
     return Blow(
@@ -206,7 +208,7 @@ def examine(run: WholeRun, blow: Blow, before: set[Path], struck_s: float) -> st
     code = run.process.wait(ENDED_WITHIN_S + 120.0 if "runner" not in blow.who else ENDED_WITHIN_S)
     made = bundles(run.runs) - before
     assert len(made) <= 1
-    folders = {found for found in run.runs.iterdir() if found.is_dir() and not found.is_symlink()}
+    folders = {found for found in run.runs.glob("[!.]*") if found.is_dir() and not found.is_symlink()}
     assert folders <= before | made, "a folder that is no bundle"
     if blow.moment != "before the stack" or made:
         assert "Traceback" not in run.said
@@ -278,3 +280,4 @@ def require_the_next_run_is_clean(folder: Path, stand_ins: Path, owed: set[Path]
     assert run.process.wait(240) == ExitCode.INCONCLUSIVE, run.said  # too short to prove anything
     require_paid(owed, run, set())
     assert {bundle.name: left for bundle in bundles(run.runs) if (left := Remains(bundle).left())} == {}
+    assert list(run.runs.glob(".making-*")) == []

@@ -251,5 +251,6 @@ def sweep(runs: Path) -> None:
 
 
 def bundles(runs: Path) -> set[Path]:
-    """The bundles in a folder of runs."""
-    return {found.parent for found in runs.glob("*/journal.jsonl") if not found.parent.is_symlink()}
+    """The bundles in a folder of runs; one that is still being made has a dot before its name."""
+    found = {journal.parent for journal in runs.glob("[!.]*/journal.jsonl")}
+    return {bundle for bundle in found if not bundle.is_symlink()}
