@@ -60,7 +60,8 @@ def _check(path: Path) -> Checked:
         kind = str(document.data.get("kind", "Experiment" if "extends" in document.data else ""))
         if kind not in _CHECKS:
             known = ", ".join(_CHECKS)
-            message = f"{kind!r} is no kind of file{did_you_mean(kind, _CHECKS)}; allowed: {known}"
+            wrong = f"{kind!r} is no kind of file{did_you_mean(kind, _CHECKS)}" if kind else "is missing"
+            message = f"{wrong}; allowed: {known}"
             raise DocumentError([document.problem(("kind",), message)])
         _CHECKS[kind](path)
     except AbstractExperimentError:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.markup import escape
 
+from chaos.cli import completing
 from chaos.cli.shared import LATEST, BundleArgument, Json, app, console, example, existing_bundle, say
 from chaos.exit_codes import ExitCode
 
@@ -49,18 +51,31 @@ def report(bundle: BundleArgument = LATEST) -> None:
     console.print(str(folder / "report.html"), highlight=False)
 
 
-@app.command(epilog=example("ragquake rollback runs/latest"))
+@app.command(epilog=example("ragquake rollback runs/latest", "ragquake rollback runs/NAME.campaign"))
 def rollback(
-    bundle: BundleArgument = LATEST,
+    bundle: Annotated[
+        Path,
+        typer.Argument(
+            help="A bundle, or the .campaign folder of several runs: all of them.",
+            autocompletion=completing.bundles,
+        ),
+    ] = LATEST,
     force: Annotated[bool, typer.Option("--force", help="Even though its runner is still alive.")] = False,
 ) -> None:
     """Undo what a dead run left behind.
 
     Faults are taken out, proxies deleted, processes ended. It can be run twice.
     """
+    from chaos.run.campaign.record import FILE, folders_of
     from chaos.safety.rollback import rollback as roll_back
 
-    outcome = roll_back(existing_bundle(bundle), by="ragquake rollback", force=force)
-    console.print(escape(outcome.sentence()), highlight=False)
-    if not outcome.clean:
+    is_campaign = (bundle / FILE).is_file()
+    folders = folders_of(bundle) if is_campaign else [existing_bundle(bundle)]
+    outcomes = [roll_back(folder, by="ragquake rollback", force=force) for folder in folders]
+    for outcome in outcomes:
+        where = f"{outcome.bundle.name}: " if is_campaign and not outcome.nothing_to_do else ""
+        console.print(escape(f"{where}{outcome.sentence()}"), highlight=False, soft_wrap=True)
+    if not outcomes:
+        console.print(f"{escape(str(bundle))}: none of its runs has left a bundle", highlight=False)
+    if not all(outcome.clean for outcome in outcomes):
         raise typer.Exit(ExitCode.ENVIRONMENT)

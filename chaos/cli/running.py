@@ -18,10 +18,12 @@ from chaos.cli.shared import (
     Llm,
     Model,
     Overrides,
+    Owned,
     Redact,
     Runs,
     State,
     app,
+    complain,
     console,
     errors,
     example,
@@ -65,13 +67,7 @@ def run(
             autocompletion=completing.stacks,
         ),
     ] = "local",
-    owned: Annotated[
-        bool,
-        typer.Option(
-            "--i-own-this-target",
-            help="What a target file lists may also be public, link-local or a metadata service.",
-        ),
-    ] = False,
+    owned: Owned = False,
     repeats: Annotated[
         int | None,
         typer.Option(
@@ -226,6 +222,8 @@ def breaking_point_(
     shown = SilentProgress() if as_json else TerminalProgress(console)
     with last_word(None), closing(Relay(shown)) as progress:
         found = search_breaking_point(search, RunOptions(runs, state, llm=asked), progress)
+    if found.message:
+        complain(found.message)
     if as_json:
         say(json.dumps(found.as_record(), indent=1))
     else:

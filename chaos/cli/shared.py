@@ -45,6 +45,13 @@ Redact = Annotated[
     bool,
     typer.Option("--redact", help="Leave the text of questions and answers out of the bundle."),
 ]
+Owned = Annotated[
+    bool,
+    typer.Option(
+        "--i-own-this-target",
+        help="What a target file lists may also be public, link-local or a metadata service.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Overrides = Annotated[
     list[str] | None,
@@ -119,6 +126,13 @@ def existing_bundle(bundle: Path) -> Path:
     """The folder itself, when it is a bundle. Raises DocumentError when it is none."""
     from slo.documents import DocumentError
 
+    if (bundle / "campaign.json").is_file():
+        raise DocumentError(
+            [
+                f"{bundle}: several runs, not a bundle; its summary.md names their bundles, each a folder "
+                f"beside it (ragquake rollback takes it as a whole)"
+            ]
+        )
     if not (bundle / "journal.jsonl").is_file():
         raise DocumentError(
             [f"{bundle}: not a bundle (it has no journal.jsonl); ragquake run leaves bundles in runs/"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -32,13 +33,12 @@ def up(
     """
     from chaos.run.progress import TerminalProgress
     from chaos.safety.interruption import interruptible
-    from chaos.safety.targets import decide_address
     from chaos.stack.model_servers import LlmRequest
     from chaos.stack.ports import parse_ports
     from chaos.stack.up import up as bring_up
 
     ports = parse_ports(port or ())
-    endpoint = decide_address("--telemetry", telemetry).url if telemetry is not None else None
+    endpoint = _exported_to(telemetry) if telemetry is not None else None
     model_server = LlmRequest.parse(llm, model).resolve(state)
     progress = TerminalProgress(console)
     try:
@@ -53,6 +53,25 @@ def up(
     finally:
         progress.close()
     console.print(escape(result.sentence()), highlight=False)
+
+
+def _exported_to(text: str) -> str:
+    """The URL of a HOST:PORT on this machine. Raises DocumentError: a run that attaches listens there."""
+    from chaos.safety.targets import TargetRefused, decide_address
+    from slo.documents import DocumentError
+
+    try:
+        return decide_address("--telemetry", text).url
+    except TargetRefused:
+        named = re.findall(r"(?:^|:)([1-9]\d{0,4})(?=/|$)", text)
+        port = named[0] if named else "4318"
+        raise DocumentError(
+            [
+                f"--telemetry {text}: the service is to send its spans to this machine, where a run that "
+                f"attaches listens for them (telemetry.listen of the target file); write HOST:PORT on "
+                f"loopback, such as 127.0.0.1:{port}"
+            ]
+        ) from None
 
 
 @app.command(epilog=example("ragquake down"))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from chaos.cli import completing
-from chaos.cli.shared import Json, Llm, Model, Redact, Runs, State, app, console, example, show_rows
+from chaos.cli.shared import Json, Llm, Model, Owned, Redact, Runs, State, app, console, example, show_rows
 
 if TYPE_CHECKING:
     from chaos.experiment import LoadedExperiment
@@ -27,6 +27,7 @@ def suite(
     ],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, start nothing.")] = False,
     stack: Annotated[str, typer.Option(help="As for run; a local one is shared.")] = "local",
+    owned: Owned = False,
     llm: Llm = "simulator",
     model: Model = None,
     runs: Runs = Path("runs"),
@@ -51,7 +52,7 @@ def suite(
     stream = EventStream(sys.stdout) if as_json and not dry_run else None
     with last_word(stream):
         asked = LlmRequest.parse(llm, model, stack)
-        options = RunOptions(runs, state, stack, asked, redact=redact)
+        options = RunOptions(runs, state, stack, asked, owned, redact=redact)
         plan = plan_suite(load_suite(find_suite(name)), options)
         if dry_run:
             show_planned(plan, as_json)

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from chaos.experiment.kinds import require_kind
 from chaos.experiment.model import Experiment
 from chaos.experiment.planning import PlannedPhase, check_phases, plan_phases
 from chaos.experiment.relations import check_relations, load_objectives, parse_faults
@@ -55,6 +56,7 @@ def load_experiment(path: Path, overrides: Sequence[str] = ()) -> LoadedExperime
 
 def load_document(own: Document, overrides: Sequence[str] = ()) -> LoadedExperiment:
     """The same for a file that was read already."""
+    require_kind(own, "Experiment")
     resolved = resolve(own, overrides)
     document = resolved.document
     if resolved.is_abstract:

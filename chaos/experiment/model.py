@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from chaos.experiment.negative_control import NegativeControls
-from chaos.experiment.part import BoundedDuration, Name, Part, Scalar
+from chaos.experiment.part import BoundedDuration, Name, Part, Scalar, WholeNumber
 from chaos.experiment.rates import MAX_RATE_PER_S, MAX_REPETITIONS, PhaseRate, Rate
 from chaos.experiment.stop_condition import StopCondition
 from slo.units import RATE_PATTERN, format_duration, parse_rate_per_s
@@ -43,14 +43,14 @@ class Load(Part):
     arrivals: Literal["poisson", "constant"] = Field(
         "poisson", description="`poisson`: as chance brings them; `constant`: evenly spaced along the rate"
     )
-    journeys: dict[Name, Annotated[float, Field(gt=0, le=1e6)]] = Field(
+    journeys: dict[Name, Annotated[float, Field(gt=0, le=1e6, strict=True)]] = Field(
         min_length=1, description="journeys and their weights"
     )
     patience: BoundedDuration = Field(10.0, description="when a user gives up")
-    max_in_flight: Annotated[int, Field(ge=1, le=20_000)] = Field(
+    max_in_flight: Annotated[WholeNumber, Field(ge=1, le=20_000)] = Field(
         2000, description="arrivals beyond this are dropped, and counted as dropped"
     )
-    seed: Annotated[int, Field(ge=0, le=2**53)] = Field(
+    seed: Annotated[WholeNumber, Field(ge=0, le=2**53)] = Field(
         1, description="the same seed gives the same arrivals"
     )
 
@@ -104,7 +104,7 @@ class Experiment(Part):
     )
     incidents: tuple[str, ...] = Field((), max_length=100, description="public incidents that this replays")
     load: Load = Field(description="who arrives, how often")
-    repeats: Annotated[int, Field(ge=1, le=50)] = Field(
+    repeats: Annotated[WholeNumber, Field(ge=1, le=50)] = Field(
         1, description="how many runs, each with a seed of its own (`seed`, `seed + 1`, …)"
     )
     service: dict[str, Scalar] = Field(

@@ -37,6 +37,9 @@ def _single(value: object) -> object:
     return value
 
 
+WholeNumber = Annotated[int, Field(strict=True)]
+"""Not `true`, which Python counts as 1, and no text."""
+
 Scalar = Annotated[str | int | float | bool, BeforeValidator(_single)]
 """One value: a setting of the service, a variable."""
 

@@ -12,11 +12,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from chaos.experiment.kinds import require_kind
 from chaos.experiment.model import Experiment
 from chaos.faults import Fault, parse_fault
 from chaos.journeys_folder import known_journeys
 from slo import assertions, objectives
-from slo.documents import Document, DocumentError, Location, did_you_mean
+from slo.documents import Document, DocumentError, Location, did_you_mean, read_document
 from slo.segments import default_table
 
 
@@ -45,6 +46,7 @@ def load_objectives(
         if isinstance(named, str):
             source = document.mark_of(("objectives",)).source
             beside = source if isinstance(source, Path) else document.path
+            require_kind(read_document(beside.parent / named), "Objectives")
             return objectives.load(beside.parent / named), []
         return objectives.from_list(named), []
     except DocumentError as error:

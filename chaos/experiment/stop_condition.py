@@ -8,7 +8,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, Field, ValidationInfo, WithJsonSchema, field_validator
 
-from chaos.experiment.part import BoundedDuration, Part
+from chaos.experiment.part import BoundedDuration, Part, WholeNumber
 from slo.documents import did_you_mean
 from slo.segments import JOURNEY, default_table
 from slo.units import (
@@ -63,7 +63,7 @@ class StopCondition(Part):
         float, WithJsonSchema({"type": "string", "pattern": f"{RATIO_PATTERN}|{DURATION_PATTERN}"})
     ] = Field(description="the limit: a ratio or a duration, as fits the indicator")
     for_s: BoundedDuration = Field(alias="for", description="how long it stays above, window after window")
-    min_samples: Annotated[int, Field(ge=1, le=10_000)] = Field(
+    min_samples: Annotated[WholeNumber, Field(ge=1, le=10_000)] = Field(
         5, description="with fewer samples in all that time nothing is concluded"
     )
 

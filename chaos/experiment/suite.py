@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from chaos.experiment.finding import find_experiment
+from chaos.experiment.kinds import require_kind
 from chaos.experiment.loading import LoadedExperiment, load_experiment
 from chaos.experiment.part import BoundedDuration, Name, Part
 from slo.documents import DocumentError, did_you_mean, read_document
@@ -77,6 +78,7 @@ def find_suite(name_or_path: str, folders: Sequence[Path] = ()) -> Path:
 def load_suite(path: Path) -> LoadedSuite:
     """Read and check a suite and every experiment in it. Raises DocumentError with every problem."""
     document = read_document(path)
+    require_kind(document, "Suite")
     suite = document.validate(Suite)
     loaded, problems = [], []
     for index, entry in enumerate(suite.experiments):

@@ -61,6 +61,8 @@ class BreakingPoint:
     conclusive: bool
     exit_code: int = ExitCode.PASSED
     overrides: tuple[str, ...] = ()
+    message: str = ""
+    """Why the search ended before its time, where it did."""
 
     def sentence(self) -> str:
         """The answer, for a person."""
@@ -100,7 +102,7 @@ def search_breaking_point(search: Search, options: RunOptions, progress: Progres
         steps = sorted([*steps, *more], key=lambda step: step.size_s)
         found = bracket(search, steps)
     if result.exit_code in (ExitCode.ENVIRONMENT, ExitCode.INTERRUPTED):
-        return replace(found, exit_code=result.exit_code)
+        return replace(found, exit_code=result.exit_code, message=f"{result.status}: {result.message}")
     if found.conclusive:
         History(options.runs / FILE).record_breaking_point(
             Record(

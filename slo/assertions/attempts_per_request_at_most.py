@@ -26,7 +26,7 @@ class AttemptsPerRequestAtMost(Assertion):
     segment: SegmentName = Field(
         description="the segment with one span for each call: `search` or `generate`"
     )
-    attempts: int = Field(ge=1, description="how many calls, the first included")
+    attempts: int = Field(ge=1, strict=True, description="how many calls, the first included")
 
     def check(self, evidence: Evidence) -> verdict.Assertion:
         """The spans of the segment, trace by trace."""

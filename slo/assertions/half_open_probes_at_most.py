@@ -25,7 +25,7 @@ class HalfOpenProbesAtMost(Assertion):
     name: ClassVar[str] = "half_open_probes_at_most"
     example: ClassVar[str] = "{breaker: vector_db, probes: 3}"
     breaker: str = Field(description="the breaker's name: `vector_db` or `llm`")
-    probes: int = Field(ge=1, description="how many calls at a time")
+    probes: int = Field(ge=1, strict=True, description="how many calls at a time")
 
     def check(self, evidence: Evidence) -> verdict.Assertion:
         """Each half-open stretch by itself: a probe of an earlier one may still hang in the next."""

@@ -30,7 +30,9 @@ class NoCallsWhileOpen(Assertion):
     name: ClassVar[str] = "no_calls_while_open"
     example: ClassVar[str] = "{breaker: vector_db, allow_probes: 3}"
     breaker: str = Field(description="the breaker's name: `vector_db` or `llm`")
-    allow_probes: int = Field(default=1, ge=0, description="how many calls at a time while it is half open")
+    allow_probes: int = Field(
+        default=1, ge=0, strict=True, description="how many calls at a time while it is half open"
+    )
 
     def check(self, evidence: Evidence) -> verdict.Assertion:
         """Every open and half-open stretch against the spans of the segment that the breaker guards."""

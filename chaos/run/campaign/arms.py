@@ -48,7 +48,8 @@ class OtherVersion:
             raise DocumentError(
                 [
                     f"--compare-to {text}: a URL says neither where the dependencies of that service are nor "
-                    f"where its spans go; write both into a target file (kind: Target) and name that"
+                    f"where its spans go; write both into a target file (docs/how-to/attach-your-service.md "
+                    f"has one to copy) and give its path: --compare-to candidate.yaml"
                 ]
             )
         if text.endswith((".yaml", ".yml")):

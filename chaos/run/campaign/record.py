@@ -6,6 +6,7 @@ Written anew whenever a run begins or ends, so that a campaign that was killed l
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from chaos.exit_codes import ExitCode
 from chaos.run.campaign.arms import PlannedRun, Role
 from chaos.run.campaign.counting import PRECEDENCE, verdict_of_all
+from slo.documents import DocumentError
 from slo.verdict import EXIT_CODES, Verdicts
 
 FILE = "campaign.json"
@@ -111,6 +113,34 @@ class CampaignRecord(_Part):
     def to_json(self) -> str:
         plain = self.model_dump(mode="json", by_alias=True)
         return json.dumps(plain, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def read_record(folder: Path) -> CampaignRecord:
+    """What a folder's campaign.json says. Raises DocumentError when it cannot be read."""
+    try:
+        return CampaignRecord.model_validate_json((folder / FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise DocumentError(
+            [f"{folder / FILE}: missing or unreadable; name the bundles themselves: ls {folder.parent}"]
+        ) from None
+
+
+def folders_of(folder: Path) -> tuple[Path, ...]:
+    """The folders of a campaign that may have left something: its stacks, then its bundles.
+
+    A run that was killed has not told its bundle's name; it is one that was made since the run began. Raises
+    DocumentError.
+    """
+    runs = folder.resolve().parent
+    found = sorted(one for one in folder.resolve().glob("stack-*") if one.is_dir())
+    for one in read_record(folder).runs:
+        if one.bundle is not None:
+            found.append(runs / one.bundle)
+        elif one.state == "running" and one.started_at_s is not None:
+            since = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(one.started_at_s))
+            made = [path for path in sorted(runs.glob(f"[0-9]*-{one.experiment}-*")) if path.name >= since]
+            found += [path for path in made if not (path / FILE).is_file()]
+    return tuple(dict.fromkeys(one for one in found if one.is_dir()))
 
 
 def _sentences(record: CampaignRecord) -> list[str]:

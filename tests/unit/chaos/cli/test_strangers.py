@@ -149,6 +149,71 @@ def test_a_file_where_a_folder_should_be_is_told(ragquake: Ragquake, tmp_path: P
         assert "notes.txt" in err and "itself failed" not in err
 
 
+TARGET = (
+    "apiVersion: ragquake/v1\nkind: Target\nname: staging\nservice: {url: 'http://8.8.8.8:80'}\n"
+    "telemetry: {listen: '127.0.0.1:4318'}\nallow_targets: ['8.8.8.8:80']\n"
+)
+OBJECTIVES = (
+    "apiVersion: ragquake/v1\nkind: Objectives\nobjectives:\n"
+    "- {name: a, segment: journey, indicator: p95, target: '<= 1s'}\n"
+)
+SUITE = "apiVersion: ragquake/v1\nkind: Suite\nname: s\nbudget: 9m\nexperiments: [{name: smoke}]\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "text", "said"),
+    [
+        (("run",), TARGET, "ragquake run NAME --stack it.yaml"),
+        (("run",), OBJECTIVES, "objectives: it.yaml"),
+        (("run",), SUITE, "ragquake suite it.yaml"),
+        (("explain",), SUITE, "ragquake suite it.yaml"),
+        (("suite",), TARGET, "ragquake run NAME --stack it.yaml"),
+        (("suite",), "apiVersion: ragquake/v1\nkind: Experiment\nname: a\n", "ragquake run it.yaml"),
+        (("run",), "services: {db: {image: postgres}}\n", "ragquake init"),
+        (
+            ("run", "smoke", "--dry-run", "--set", "objectives=${folder}/it.yaml", "--llm"),
+            SUITE,
+            "not Objectives",
+        ),
+    ],
+)
+def test_a_file_of_another_kind_is_shown_its_door(
+    ragquake: Ragquake, tmp_path: Path, command: tuple[str, ...], text: str, said: str
+) -> None:
+    """In one line: what its keys lack of another kind is of no use to anybody."""
+    (tmp_path / "it.yaml").write_text(text)
+    last = "simulator" if command[-1] == "--llm" else "it.yaml"
+    given = [word.replace("${folder}", str(tmp_path)) for word in command]
+    code, _, err = ragquake(*given, last)
+    assert code == ExitCode.USAGE
+    assert said in err and len(err.splitlines()) == 1
+
+
+def test_a_suite_is_told_who_owns_its_target(ragquake: Ragquake, tmp_path: Path) -> None:
+    """A public address needs the word of whoever runs a suite, as for one run."""
+    (tmp_path / "it.yaml").write_text(TARGET)
+    suite = ("suite", "ci", "--dry-run", "--stack", "it.yaml")
+    code, _, err = ragquake(*suite)
+    assert code == ExitCode.USAGE and "--i-own-this-target" in err
+    _, _, err = ragquake(*suite, "--i-own-this-target")
+    assert "--i-own-this-target" not in err
+
+
+@pytest.mark.parametrize("given", ["4317", "http://127.0.0.1:4317/v1", "10.0.0.5:4317", "0.0.0.0:4317"])
+def test_where_up_sends_spans_is_told_with_what_to_write(ragquake: Ragquake, given: str) -> None:
+    """It sends no load or fault there, and `such as` has the port that was meant."""
+    code, _, err = ragquake("up", "--telemetry", given)
+    assert code == ExitCode.USAGE
+    assert "127.0.0.1:4317" in err.partition("such as")[2] and "load or faults" not in err
+
+
+def test_a_url_to_compare_to_is_told_what_to_write(ragquake: Ragquake) -> None:
+    """A URL alone says neither where faults go in nor where the spans come out."""
+    code, _, err = ragquake("run", "smoke", "--dry-run", "--compare-to", "http://127.0.0.1:8080")
+    assert code == ExitCode.USAGE
+    assert "kind: Target" not in err and "--compare-to candidate.yaml" in err
+
+
 STAGES = (
     "chaos.experiment.find_experiment",
     "chaos.stack.opening.require_kind",

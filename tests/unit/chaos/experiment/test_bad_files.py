@@ -97,6 +97,17 @@ MISTAKES: dict[str, tuple[str | bytes, str]] = {
         spike("objectives: default", "objectives: none.yaml"),
         "none.yaml: cannot be",
     ),
+    "true as a number of runs": (SPIKE + "repeats: true\n", "repeats: true: must be a whole number"),
+    "true as a seed": (spike("load:\n", "load:\n  seed: true\n"), "load.seed: true: must be a whole number"),
+    "true as a weight": (spike("ask: 9", "ask: true"), "load.journeys.ask: true: must be a number"),
+    "true as a number of samples": (
+        spike("above: 50%", "above: 50%, min_samples: true"),
+        "stop_when[0].min_samples: true: must be a whole number",
+    ),
+    "true as a number of probes": (
+        spike("allow_probes: 3", "allow_probes: true"),
+        "allow_probes: true: must be a whole number",
+    ),
     "objectives as a number": (spike("objectives: default", "objectives: 3"), "must be `default`, the path"),
 }
 

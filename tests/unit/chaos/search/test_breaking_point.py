@@ -8,9 +8,13 @@ import pytest
 
 from chaos.exit_codes import ExitCode
 from chaos.experiment import find_experiment, load_experiment
-from chaos.search.breaking_point import Search, Step, bracket
+from chaos.run.options import RunOptions
+from chaos.run.progress import SilentProgress
+from chaos.run.runner import RunResult
+from chaos.search.breaking_point import Search, Step, bracket, search_breaking_point
 from chaos.search.staircase import derive_staircase, find_knob, parse_sizes
 from slo.documents import DocumentError
+from slo.verdict import Run, Verdict
 
 SEARCH = Search("spike", "slow-vector-db.latency", "0ms", "4s")
 
@@ -48,6 +52,24 @@ def test_everything_broke_leaves_no_good_size() -> None:
     found = bracket(SEARCH, steps("fail", "fail"))
 
     assert (found.last_good_s, found.first_bad_s) == (None, 0.0)
+
+
+@pytest.mark.parametrize(("status", "code"), [("interrupted", 130), ("error", 4)])
+def test_a_search_that_was_cut_short_says_why(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, status: str, code: int
+) -> None:
+    """Also when the safety lever ended the run, which nobody at this terminal did."""
+
+    def run(*_given: object) -> RunResult:
+        verdict = Verdict(verdict="error", exit_code=4, run=Run())
+        return RunResult(tmp_path, status, "a release goes out", verdict)
+
+    monkeypatch.setattr("chaos.search.breaking_point.run_experiment", run)
+    options = RunOptions(tmp_path / "runs", tmp_path / "state")
+    found = search_breaking_point(SEARCH, options, SilentProgress())
+    assert (found.exit_code, found.message) == (code, f"{status}: a release goes out")
+    assert found.as_record()["message"] == found.message
+    assert not found.conclusive
 
 
 def test_sizes_double_up_to_the_highest() -> None:
