@@ -11,8 +11,13 @@ import re
 from collections.abc import Iterator
 
 from chaos.experiment.loading import LoadedExperiment
+from slo.segments import JOURNEY
 from slo.units import format_duration
 
+ATTEMPTS_OF_A_TALK = 3
+"""One more than the longest journey that comes with ragquake asks."""
+LOOKED_BACK_S = 5.0
+"""A condition with a shorter time and few samples is judged by as much (`chaos.run.stop_conditions`)."""
 _PLACEHOLDER = re.compile(r"\b(todo|to do|tbd|fixme|xxx|changeme|replace me)\b|^\W*$", re.IGNORECASE)
 
 
@@ -41,7 +46,7 @@ def _ending(loaded: LoadedExperiment) -> Iterator[str]:
         yield loaded.document.problem(
             ("stop_when",), f"no stop condition: nothing ends the run when it hurts; add one, such as {form}"
         )
-    length_s = loaded.experiment.duration_s
+    length_s, at_most_per_s = loaded.experiment.duration_s, _most_attempts_per_s(loaded)
     for index, condition in enumerate(conditions):
         if condition.for_s >= length_s:
             message = (
@@ -49,6 +54,19 @@ def _ending(loaded: LoadedExperiment) -> Iterator[str]:
                 f"({format_duration(length_s)}), so it can never hold; make it shorter"
             )
             yield loaded.document.problem(("stop_when", index, "for"), message)
+        time_s = max(condition.for_s, LOOKED_BACK_S)
+        if condition.segment == JOURNEY and at_most_per_s * time_s < condition.min_samples:
+            message = (
+                f"{condition.min_samples} samples never come within {format_duration(time_s)} at this load, "
+                f"so it can never hold; lower min_samples, or make for longer"
+            )
+            yield loaded.document.problem(("stop_when", index), message)
+
+
+def _most_attempts_per_s(loaded: LoadedExperiment) -> float:
+    """At its highest rate, were every arrival a long talk."""
+    peaks = [max([rate for _, rate in phase.curve], default=phase.rate_per_s) for phase in loaded.phases]
+    return max(peaks) * ATTEMPTS_OF_A_TALK
 
 
 def _faults(loaded: LoadedExperiment) -> Iterator[str]:

@@ -62,6 +62,7 @@ def check_relations(
     return [
         *_journeys(document, experiment),
         *_faults_of_phases(document, experiment),
+        *_phases_of_objectives(document, experiment),
         *_assertions(document, experiment, judged_by),
         *_controls(document, experiment, judged_by),
     ]
@@ -83,6 +84,18 @@ def _faults_of_phases(document: Document, experiment: Experiment) -> Iterable[st
                 allowed = ", ".join(known) or "none are declared under faults"
                 message = f"no fault is called {fault!r}{did_you_mean(fault, known)}; allowed: {allowed}"
                 yield document.problem(("phases", index, "faults"), message)
+
+
+def _phases_of_objectives(document: Document, experiment: Experiment) -> Iterable[str]:
+    """Of an experiment's own objectives; a file of objectives serves experiments with other phases, too."""
+    known = [phase.name for phase in experiment.phases]
+    for index, raw in enumerate(experiment.objectives if isinstance(experiment.objectives, list) else ()):
+        for key in ("phases", "in"):
+            for name in raw[key] if isinstance(raw.get(key), list | dict) else ():
+                if name not in known:
+                    hint = did_you_mean(str(name), known)
+                    message = f"no phase is called {name!r}{hint}; allowed: {', '.join(known)}"
+                    yield document.problem(("objectives", index, key), message)
 
 
 def _assertions(

@@ -73,7 +73,10 @@ class OtherVersion:
         if self.target:
             return Arm("compared", f"at {Path(self.target).stem}", loaded, stack=self.target)
         told = ", ".join(f"{name}={value}" for name, value in self.settings.items())
-        return Arm("compared", f"with {told}", _with_settings(loaded, self.settings))
+        other = _with_settings(loaded, self.settings)
+        if other.experiment.service == loaded.experiment.service:
+            raise DocumentError([f"--compare-to {told}: the experiment itself has that; change something"])
+        return Arm("compared", f"with {told}", other)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,7 +24,9 @@ from chaos.run.runner import RunResult, require_runnable, run_once, runs_allowed
 from chaos.run.stacks import FreshStacks, SharedStacks, Stacks
 from chaos.safety.interruption import Interrupted, interruptible
 from chaos.safety.lock import stack_locks
+from chaos.safety.rollback import RollbackReport
 from chaos.stack.model_servers import SIMULATOR
+from slo.documents import DocumentError
 from slo.history import FILE as HISTORY_FILE
 from slo.history import History, HistoryBusyError
 from slo.history import RecordedCampaign as HistoryRow
@@ -63,12 +65,18 @@ class Runs:
     """How one of the planned runs is made; another one in tests."""
 
     def __init__(
-        self, options: Mapping[str, RunOptions], stacks: Stacks, progress: Progress, clock: Clock
+        self,
+        options: Mapping[str, RunOptions],
+        stacks: Stacks,
+        progress: Progress,
+        clock: Clock,
+        cleared: Sequence[RollbackReport] = (),
     ) -> None:
         self._options = options
         self._stacks = stacks
         self._progress = progress
         self._clock = clock
+        self._cleared = cleared
 
     def on_running_stack(self, planned: PlannedRun) -> bool:
         """Whether it will find its stack up."""
@@ -76,8 +84,9 @@ class Runs:
 
     def make(self, planned: PlannedRun) -> RunResult:
         """Run and judge it."""
-        options = self._options[planned.arm.stack]
-        return run_once(planned.loaded, options, self._stacks, self._progress, self._clock)
+        options, cleared = self._options[planned.arm.stack], self._cleared
+        self._cleared = ()  # the first run tells it
+        return run_once(planned.loaded, options, self._stacks, self._progress, self._clock, cleared)
 
 
 def decide_options(plan: CampaignPlan, options: RunOptions) -> dict[str, RunOptions]:
@@ -90,8 +99,21 @@ def decide_options(plan: CampaignPlan, options: RunOptions) -> dict[str, RunOpti
         stack = planned.arm.stack
         if stack not in decided:
             decided[stack] = replace(options, stack=stack, llm=SIMULATOR, target=None)
+            _require_another(decided[stack], options)
         require_runnable(planned.loaded, decided[stack])
     return decided
+
+
+def _require_another(other: RunOptions, options: RunOptions) -> None:
+    """Two arms on one service would compare a version with itself."""
+    if options.target is None or other.target is None or other.target.service != options.target.service:
+        return
+    raise DocumentError(
+        [
+            f"--compare-to {other.stack}: it is at {other.target.service}, and so is --stack "
+            f"{options.stack}; name a target that is another one"
+        ]
+    )
 
 
 def run_campaign(
@@ -102,13 +124,14 @@ def run_campaign(
     decided = decide_options(plan, options)
     what = f"ragquake {plan.kind} {plan.name}"
     with (
-        runs_allowed(options, what, progress, clock),
+        runs_allowed(options, what, progress, clock) as cleared,
         stack_locks(tuple(_addresses(decided.values()) - _addresses([options])), what),
     ):
         folder = new_folder(options.runs, plan.name, clock)
         progress.step(f"{plan.kind} {folder}")
         stacks: Stacks = SharedStacks(folder, clock) if plan.share else FreshStacks()
-        conductor = Conductor(plan, folder, Runs(decided, stacks, progress, clock), progress.step, clock)
+        runs = Runs(decided, stacks, progress, clock, cleared)
+        conductor = Conductor(plan, folder, runs, progress.step, clock)
         left = ""
         try:
             conductor.conduct()

@@ -9,7 +9,8 @@ import pytest
 from chaos.checking import check_files, files_in
 from chaos.experiment import BUNDLED, load_experiment
 from chaos.experiment.first import first_experiment, write_first
-from chaos.experiment.lint import lint
+from chaos.experiment.lint import LOOKED_BACK_S, lint
+from chaos.run.stop_conditions import LONGEST_S
 from slo.documents import DocumentError
 
 TITLE = "title: The vector DB answers two seconds late"
@@ -46,6 +47,7 @@ def test_the_first_experiment_is_whole(tmp_path: Path) -> None:
         (HYPOTHESIS, "hypothesis: To do\n", "hypothesis: 'To do' is a placeholder"),
         ("stop_when:\n" + STOP, "", "stop_when: no stop condition"),
         ("above: 50%, for: 10s", "above: 50%, for: 5m", "stop_when[0].for: 5 m is as long as the whole run"),
+        (STOP, STOP.replace("10s", "2s, min_samples: 90"), "stop_when[0]: 90 samples never come within 5 s"),
         (BASELINE, "", "phases[1].faults: 'fault' has the first fault, and no judged phase comes before"),
         (BASELINE, BASELINE.replace("rate: 1x", "judged: false"), "no judged phase comes before"),
         (RECOVERY, "", "phases[2].faults: the run ends with slow-vector-db in"),
@@ -56,6 +58,12 @@ def test_what_is_missing_is_told_with_its_line(tmp_path: Path, old: str, new: st
     """Each rule can be broken, and says where."""
     found = problems(tmp_path, old, new)
     assert any(said in problem for problem in found), found
+
+
+def test_a_condition_that_may_yet_hold_is_left_alone(tmp_path: Path) -> None:
+    """As many samples as a talkative crowd could bring within its time."""
+    assert problems(tmp_path, STOP, STOP.replace("10s", "10s, min_samples: 100")) == []
+    assert LOOKED_BACK_S == LONGEST_S
 
 
 def test_nothing_judged_proves_nothing(tmp_path: Path) -> None:

@@ -83,6 +83,12 @@ def test_another_version_is_settings_or_a_target_file(loaded: LoadedExperiment) 
     assert there.loaded is loaded
 
 
+def test_a_version_is_not_compared_with_itself(loaded: LoadedExperiment) -> None:
+    """Two equal arms would agree, and the agreement would say nothing."""
+    with pytest.raises(DocumentError, match=r"search\.attempts=2: the experiment itself has that"):
+        arms_of(loaded, compare_to=OtherVersion.parse("search.attempts=2"))
+
+
 @pytest.mark.parametrize("wrong", ["", "breaker", "=5", "a=", "a=1,,b=2"])
 def test_what_is_no_other_version_is_refused(wrong: str) -> None:
     """The message shows both forms."""

@@ -13,14 +13,19 @@ from junitparser import JUnitXml
 from chaos.errors import EnvironmentFailure
 from chaos.exit_codes import ExitCode
 from chaos.experiment import load_experiment
-from chaos.run.campaign import reports
-from chaos.run.campaign.arms import PlannedRun, arms_of, plan_runs
+from chaos.run.campaign import conducting, reports
+from chaos.run.campaign.arms import OtherVersion, PlannedRun, arms_of, plan_runs
 from chaos.run.campaign.budget import FRESH_S, SHARED_S, Budget
-from chaos.run.campaign.conducting import CampaignPlan, Conductor
+from chaos.run.campaign.conducting import CampaignPlan, Conductor, decide_options
 from chaos.run.campaign.record import FILE, CampaignRecord
 from chaos.run.campaign.suites import in_groups
+from chaos.run.options import RunOptions
+from chaos.run.progress import SilentProgress
 from chaos.run.runner import RunResult
+from chaos.run.stacks import FreshStacks
 from chaos.safety.interruption import Interrupted
+from chaos.safety.rollback import RollbackReport
+from slo.documents import DocumentError
 from slo.verdict import Verdicts
 from tests.unit.chaos.run.campaign.test_arms import FACTS
 from tests.unit.chaos.run.campaign.test_counting import judged
@@ -230,3 +235,43 @@ def test_the_summary_shows_repeats_side_by_side(conduct: Conduct, tmp_path: Path
     record, _, conductor = conduct(["pass", "fail"], control=True)
     reports.write(tmp_path, record, conductor.verdicts)
     assert "over all runs" not in (tmp_path / "summary.md").read_text()
+
+
+TARGET = (
+    "{{apiVersion: ragquake/v1, kind: Target, name: {name}, service: {{url: 'http://127.0.0.1:{port}'}}}}"
+)
+
+
+def test_a_target_is_not_compared_with_itself(tmp_path: Path) -> None:
+    """Two files that lead to one service are one version."""
+    (tmp_path / "tiny.yaml").write_text(json.dumps({**FACTS, "service": {}}))
+    for name, port in (("a", 8080), ("b", 8080), ("c", 8081)):
+        (tmp_path / f"{name}.yaml").write_text(TARGET.format(name=name, port=port))
+    options = RunOptions(runs=tmp_path / "runs", state=tmp_path, stack=str(tmp_path / "a.yaml"))
+
+    def plan(other: str) -> CampaignPlan:
+        loaded, there = load_experiment(tmp_path / "tiny.yaml"), OtherVersion(target=str(tmp_path / other))
+        return CampaignPlan("campaign", "tiny", plan_runs(arms_of(loaded, compare_to=there), 1))
+
+    with pytest.raises(DocumentError, match=r"b\.yaml: it is at http://127\.0\.0\.1:8080, and so is --stack"):
+        decide_options(plan("b.yaml"), options)
+    assert set(decide_options(plan("c.yaml"), options)) == {"", str(tmp_path / "c.yaml")}
+
+
+def test_what_was_cleared_away_stands_in_the_first_runs_journal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A campaign cleans up behind earlier runs, too, and says so once."""
+    told: list[tuple[RollbackReport, ...]] = []
+
+    def run_once(*given: object) -> None:
+        told.append(tuple(given[-1]))  # type: ignore[call-overload]
+
+    monkeypatch.setattr(conducting, "run_once", run_once)
+    (tmp_path / "tiny.yaml").write_text(json.dumps(FACTS))
+    runs = plan_runs(arms_of(load_experiment(tmp_path / "tiny.yaml")), 2)
+    left = RollbackReport(tmp_path / "old", stopped=("proxy",))
+    made = conducting.Runs({"": RunOptions()}, FreshStacks(), SilentProgress(), Watch(), [left])
+    for planned in runs:
+        made.make(planned)
+    assert told == [(left,), ()]

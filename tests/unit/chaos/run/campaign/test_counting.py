@@ -8,7 +8,7 @@ import pytest
 
 from chaos.experiment import NegativeControl
 from chaos.run.campaign.counting import PRECEDENCE, count, verdict_of_all
-from slo.verdict import EXIT_CODES, Assertion, Objective, Run, Verdict, Verdicts
+from slo.verdict import EXIT_CODES, Assertion, Bite, Fault, Objective, Phase, Run, Verdict, Verdicts
 
 
 def judged(verdict: Verdicts, failed: tuple[str, ...] = (), asserted: tuple[str, ...] = ()) -> Verdict:
@@ -81,6 +81,45 @@ def test_a_control_that_failed_for_another_reason_is_inconclusive() -> None:
     assert counted.verdict == "inconclusive"
     for word in ("breaker_opens or search-p95", "first-token"):
         assert word in counted.sentence
+
+
+def with_phases(verdict: Verdict, *, bit: Verdicts = "pass", failed_in: str = "fault") -> Verdict:
+    """The same in a run with a baseline and a fault that bit or not."""
+    fault = Fault(name="slow", on="vector_db", kind="latency", bite=Bite(verdict=bit, message=""))
+    return verdict.model_copy(
+        update={
+            "faults": (fault,),
+            "phases": (
+                Phase(name="baseline", start_s=0, end_s=10, rate_per_s=1),
+                Phase(name="fault", start_s=10, end_s=20, rate_per_s=1, faults=("slow",)),
+            ),
+            "objectives": tuple(
+                one.model_copy(update={"phase": failed_in}) if one.verdict == "fail" else one
+                for one in verdict.objectives
+            ),
+        }
+    )
+
+
+@pytest.mark.parametrize("because", [CONTROL.because, ()])
+def test_a_control_that_failed_at_its_baseline_shows_nothing(because: tuple[str, ...]) -> None:
+    """Before anything was done to the service no mechanism can have been missed; a busy machine was."""
+    control = CONTROL.model_copy(update={"because": because})
+    failed = judged("fail", failed=("search-p95",))
+    assert count(with_phases(failed), control).verdict == "pass"
+    counted = count(with_phases(failed, failed_in="baseline"), control)
+    assert (
+        counted.verdict == "inconclusive" and "search-p95 failed before anything was done" in counted.sentence
+    )
+
+
+@pytest.mark.parametrize("because", [CONTROL.because, ()])
+def test_a_control_whose_faults_did_not_bite_shows_nothing(because: tuple[str, ...]) -> None:
+    """It failed of something, and not of what was done to it."""
+    control = CONTROL.model_copy(update={"because": because})
+    failed = judged("fail", failed=("search-p95",))
+    counted = count(with_phases(failed, bit="inconclusive"), control)
+    assert counted.verdict == "inconclusive" and "slow did not bite" in counted.sentence
 
 
 def test_a_control_without_a_reason_may_fail_of_anything() -> None:
