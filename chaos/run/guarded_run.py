@@ -149,7 +149,8 @@ class GuardedRun:
         with self._stop_watch(live, spans, journeys, t0_s) as stop:
             watched = Watched(stack, journeys, faults, lease, warden, stop)
             phases = Phases(self._loaded, watched, live, barriers, self._journal, self._progress, self._clock)
-            ending = phases.follow(t0_s)
+            phases.follow(t0_s)
+        ending = phases.ending()
         faults.switch_to(())
         lease.end()
         if lease.is_held:

@@ -97,9 +97,14 @@ class Phases:
             if stop.triggered is None or str(reason) != CUT_SHORT:
                 raise
             self._watched.faults.withdraw()
-        if stop.triggered is None:
+        return self.ending()
+
+    def ending(self) -> Ending:
+        """How it ended; asked again once nobody watches any more, since a condition may hold at the last."""
+        held = self._watched.stop.triggered
+        if held is None:
             return Ending("completed")
-        return Ending("stopped", f"stop condition: {stop.triggered.condition}: {stop.triggered.observed}")
+        return Ending("stopped", f"stop condition: {held.condition}: {held.observed}")
 
     def _stay(self, phase: PlannedPhase, t0_s: float) -> None:
         """Until the phase's end, or until the run is to stop."""

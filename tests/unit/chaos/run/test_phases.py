@@ -75,6 +75,9 @@ class Bench:
         self.journal = Journal(self.folder / "journal.jsonl", self.clock)
 
     def follow(self) -> Ending:
+        return self.phases().follow(T0_S)
+
+    def phases(self) -> Phases:
         alive = SimpleNamespace(
             require=self.missing, require_alive=lambda: None, check_alive=lambda: None, breaker_states=dict
         )
@@ -93,7 +96,7 @@ class Bench:
             self.journal,
             SilentProgress(),
             self.clock,
-        ).follow(T0_S)
+        )
 
     def told(self) -> list[tuple[str, str]]:
         return [(one["event"], one["phase"]) for one in read(self.journal.path)]
@@ -169,3 +172,11 @@ def test_what_is_missing_ends_the_run(bench: Bench) -> None:
     bench.missing = missing
     with pytest.raises(EnvironmentFailure, match="the lease ended"):
         bench.follow()
+
+
+def test_a_condition_that_holds_at_the_very_end_has_stopped_the_run(bench: Bench) -> None:
+    """Between the last phase's end and the watch's: the load was told to stop, so it did not complete."""
+    phases = bench.phases()
+    assert phases.follow(T0_S) == Ending("completed")
+    bench.stop.triggered = Triggered("a", "b")
+    assert phases.ending() == Ending("stopped", "stop condition: a: b")
