@@ -29,6 +29,8 @@ class PlannedPhase:
     arrivals: int | None
     complete: bool
     """The load went on until the phase's end."""
+    rate_told: str = ""
+    """How the rate changed, in arrivals per second (`2 to 20`); then `rate_per_s` is its mean."""
 
     @property
     def span_s(self) -> float:
@@ -190,6 +192,7 @@ def _phases(planned: Mapping[str, Any], until_s: float) -> list[PlannedPhase]:
             judged=bool(phase.get("judged", True)),
             arrivals=arrivals.get(phase["name"]),
             complete=float(phase["end_s"]) <= until_s,
+            rate_told=str(phase.get("rate_told") or ""),
         )
         for phase in planned.get("phases") or ()
     ]

@@ -31,6 +31,7 @@ def phases(evidence: Evidence) -> tuple[verdict.Phase, ...]:
                 start_s=phase.start_s,
                 end_s=phase.end_s,
                 rate_per_s=phase.rate_per_s,
+                rate_told=phase.rate_told,
                 faults=phase.faults,
                 judged=phase.judged,
                 arrivals=phase.arrivals,

@@ -35,6 +35,8 @@ class PhaseWindow:
     end_s: float
     rate_per_s: float
     judged: bool
+    rate_told: str = ""
+    """How the rate changed, where it did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,7 @@ def compute(bundle: Bundle | Path | str, bucket_s: float = BUCKET_S) -> Timeline
         bucket_s=bucket_s,
         at_s=tuple(index * bucket_s for index in range(buckets)),
         phases=tuple(
-            PhaseWindow(one.name, one.start_s, one.end_s, one.rate_per_s, one.judged)
+            PhaseWindow(one.name, one.start_s, one.end_s, one.rate_per_s, one.judged, one.rate_told)
             for one in evidence.plan.phases
         ),
         faults=tuple(

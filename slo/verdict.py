@@ -47,12 +47,16 @@ class Run(Part):
 
 
 class Phase(Part):
-    """A stretch of the run; offsets count from t0. `arrivals` were planned, `dropped` never started."""
+    """A stretch of the run; offsets count from t0. `arrivals` were planned, `dropped` never started.
+
+    Where the rate changed, `rate_told` says how, in arrivals per second, and `rate_per_s` is its mean.
+    """
 
     name: str
     start_s: float
     end_s: float
     rate_per_s: float
+    rate_told: str = ""
     faults: tuple[str, ...] = ()
     judged: bool = True
     arrivals: int | None = None

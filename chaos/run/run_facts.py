@@ -38,6 +38,7 @@ def tell_plan(journal: Journal, loaded: LoadedExperiment, arrivals: Mapping[str,
             "start_s": phase.start_s,
             "end_s": phase.end_s,
             "rate_per_s": phase.rate_per_s,
+            **({"rate_told": phase.rate_told} if phase.curve else {}),
             "faults": list(phase.faults),
             "judged": phase.judged,
         }

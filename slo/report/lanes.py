@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
+from slo.report import wording
 from slo.report.palette import breaker_shade
 from slo.report.wording import drawn
 from slo.timeline import BreakerState, FaultWindow, PhaseWindow, Timeline
@@ -64,7 +65,7 @@ def lanes_of(timeline: Timeline, end_s: float) -> list[Lane]:
 
 
 def _phase(phase: PhaseWindow, end_s: float) -> Bar:
-    rate = f"{phase.rate_per_s:.3g}/s"
+    rate = drawn(wording.rate(phase.rate_per_s, phase.rate_told))
     name = drawn(phase.name)
     full = f"phase {name}, {rate}" + ("" if phase.judged else ", not judged")
     ink = "ink" if phase.judged else "muted"

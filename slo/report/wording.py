@@ -81,6 +81,12 @@ def clean(text: str) -> str:
     return "".join(kept) + ("…" if len(text) > _MAX_TEXT else "")
 
 
+def rate(mean_per_s: float, told: str) -> str:
+    """A phase's arrivals: `4/s`; where they changed, how: `11/s on average (2 to 20)`."""
+    mean = value(mean_per_s, "per_s")
+    return f"{mean} on average ({clean(told)})" if told else mean
+
+
 def drawn(text: str) -> str:
     """Text for a chart: cleaned, and with nothing in it that Bokeh would take for a formula."""
     return clean(text).replace("$$", "$ $").replace("\\(", "\\ (").replace("\\[", "\\ [")

@@ -7,10 +7,14 @@ from pathlib import Path
 import pytest
 
 from chaos.experiment import load_experiment
+from chaos.run.journal import Journal
 from chaos.run.load import LoadFiles, plan_for
+from chaos.run.run_facts import tell_plan
 from journeys.plan import Plan, load_plan
 from journeys.questions import Question
 from journeys.schedule import arrivals_per_phase, schedule
+from slo.bundle import read_json_lines
+from slo.plan import read_plan
 
 TEXT = """\
 apiVersion: ragquake/v1
@@ -27,6 +31,24 @@ phases:
   - {name: day, for: 50s, rate: {sine: [1x, 4x], period: 20s}}
   - {name: bursts, for: 61s, rate: {burst: [1x, 10x], every: 10s, lasting: 2s}}
 """
+
+
+def test_the_report_hears_how_a_rate_changes(tmp_path: Path) -> None:
+    """From the experiment over the journal to the plan of reports; a rate that stays has no curve."""
+    path = tmp_path / "shapes.yaml"
+    path.write_text(TEXT)
+    with Journal(tmp_path / "journal.jsonl") as journal:
+        tell_plan(journal, load_experiment(path), {})
+    told = {
+        phase.name: phase.rate_told for phase in read_plan(read_json_lines(tmp_path / "journal.jsonl")).phases
+    }
+    assert told == {
+        "baseline": "",
+        "climb": "3 to 30",
+        "stairs": "3, 15, 30",
+        "day": "3 to 12 and back every 20 s",
+        "bursts": "3, and 30 for 2 s every 10 s",
+    }
 
 
 @pytest.mark.parametrize("arrivals", ["constant", "poisson"])

@@ -25,6 +25,14 @@ def test_a_caption_is_only_drawn_where_it_fits(timeline: Timeline) -> None:
     assert "not judged" in warmup.name
 
 
+def test_a_changing_rate_is_told_in_its_bar(timeline: Timeline) -> None:
+    """How it changed, not its mean alone; where there is no room, in the tooltip."""
+    ramp = replace(timeline.phases[-1], rate_told="2 to 20")
+    bar = lanes_of(replace(timeline, phases=(*timeline.phases[:-1], ramp)), 150.0)[0].bars[-1]
+    assert "on average (2 to 20)" in bar.name
+    assert "average" not in lanes_of(timeline, 150.0)[0].bars[-1].name
+
+
 def test_a_short_fault_is_named_beside_its_bar(timeline: Timeline) -> None:
     """The name stands to the right where there is room, else to the left, never over the edge."""
     early = FaultWindow("slow-vector-db", "vector_db", "latency", 10.0, 12.0)

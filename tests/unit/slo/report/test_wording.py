@@ -53,6 +53,13 @@ def test_values_are_written_in_their_unit(number: float | None, unit: str, text:
     assert wording.value(number, unit) == text
 
 
+def test_a_rate_that_changed_is_told_with_its_curve() -> None:
+    """A mean alone would hide the peak that the phase was about."""
+    assert wording.rate(11.0, "2 to 20") == "11/s on average (2 to 20)"
+    assert wording.rate(4.0, "") == "4/s"
+    assert "\x1b" not in wording.rate(4.0, "\x1b[2J")
+
+
 def test_recovery_that_never_came_is_a_bound() -> None:
     """A censored time reads as more than what was seen, never as a time."""
     assert wording.recovery_time(40.0, True) == "> 40 s"
