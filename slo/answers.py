@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from slo.attempts import Attempts
-
 from slo.segments import SegmentTable
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
-from slo.documents import did_you_mean
-from slo.units import Duration, format_duration
 
+from slo.documents import did_you_mean
 from slo.segments import SegmentTable, Selector, Where, default_table
+from slo.units import Duration, format_duration
 
 KINDS = ("Unspecified", "Internal", "Server", "Client", "Producer", "Consumer")
 """OTLP's kinds of spans by their number."""
