@@ -41,11 +41,11 @@ def clear_leftovers(runs: Path, say: Callable[[str], None], clock: Clock) -> lis
         report = rollback(bundle)
         if report.nothing_to_do:
             continue
-        say(f"an earlier run had left something behind: {report.sentence()}")
+        say(f"an earlier run, {bundle.name}, had left something behind: {report.sentence()}")
         if not all(fault.done for fault in report.faults):
             raise RunRefused(
-                f"an earlier run left faults that cannot be undone: {report.sentence()}; when what they were "
-                f"done to is gone for good, delete {bundle}"
+                f"an earlier run, {bundle.name}, left faults that cannot be undone: {report.sentence()}; when "
+                f"what they were done to is gone for good, delete {bundle}"
             )
         reports.append(report)
     return reports
