@@ -44,8 +44,8 @@ def clear_leftovers(runs: Path, say: Callable[[str], None], clock: Clock) -> lis
         say(f"an earlier run, {bundle.name}, had left something behind: {report.sentence()}")
         if not all(fault.done for fault in report.faults):
             raise RunRefused(
-                f"an earlier run, {bundle.name}, left faults that cannot be undone: {report.sentence()}; when "
-                f"what they were done to is gone for good, delete {bundle}"
+                f"an earlier run, {bundle.name}, left faults that cannot be undone: {report.sentence()}; "
+                f"when what they were done to is gone for good, delete {bundle}"
             )
         reports.append(report)
     return reports

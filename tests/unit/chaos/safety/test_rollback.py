@@ -233,10 +233,6 @@ def test_the_next_run_ends_what_is_left_of_a_lent_stack(lent: Lent) -> None:
         process.wait()
     said: list[str] = []
     [report] = clear_leftovers(lent.run.parent, said.append, SystemClock())
-    assert (
-        report.clean
-        and report.strays == 1
-        and "had left something behind" in said[0]
-        and bundle.name in said[0]
-    )
+    assert report.clean and report.strays == 1
+    assert "had left something behind" in said[0] and report.bundle.name in said[0]
     assert lent.running() == [False, False, False]
