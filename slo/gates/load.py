@@ -126,6 +126,8 @@ def _lag_of(attempts: Sequence[Attempt], phase: PlannedPhase) -> float:
 def _generator(evidence: Evidence, facts: dict[str, Any]) -> list[str]:
     problems = []
     expected = (None, 0, TOLD_TO_STOP) if evidence.plan.stops else (None, 0)
+    if evidence.plan.status == "completed" and evidence.plan.load_exit_code is None:
+        problems.append("nobody knows how the load generator ended")
     if evidence.plan.load_exit_code not in expected:
         problems.append(f"the load generator ended with code {evidence.plan.load_exit_code}")
     seen_s, half_s = evidence.generator_seen_s, _half_way(evidence.plan)

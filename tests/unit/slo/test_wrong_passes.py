@@ -224,3 +224,19 @@ def test_a_service_whose_answers_cannot_be_followed_has_not_been_honest(steady, 
     assert rule(judge(steady), "every_degraded_answer_says_so").verdict == "pass"
     steady.spans = [one for one in steady.spans if one["segment"] != "request"]
     assert rule(judge(steady), "every_degraded_answer_says_so").verdict == "inconclusive"
+
+
+@pytest.mark.parametrize(
+    ("event", "missed", "words"),
+    [
+        ("load.ended", "load", "nobody knows how the load generator ended"),
+        ("fault.injected", "bite", "it was never injected"),
+        ("barrier.passed", "evidence", "nobody asked it to"),
+        ("run.finished", "finished", "its runner was killed"),
+    ],
+)
+def test_a_fact_that_the_journal_promises_and_does_not_have_is_missed(healthy, judge, event, missed, words):
+    """Each of them is what somebody relies on."""
+    healthy.drop_events(event)
+    verdict = judge(healthy)
+    assert verdict.verdict == "inconclusive" and words in gate(verdict, missed).message
