@@ -75,6 +75,11 @@ class Lab:
         """An index folder of its own for a part that changes it."""
         return Path(shutil.copytree(self.index_dir, self.folder / name))
 
+    @property
+    def received(self) -> Path:
+        """What the last service exported."""
+        return self.folder / f"arm-{self._arms}"
+
     def document_ids(self) -> list[str]:
         """The ids of all documents."""
         return [document["id"] for document in corpus.documents()]
@@ -162,7 +167,7 @@ class Lab:
             **QUICK,
             **{f"RAG_{name}".upper(): str(value) for name, value in settings.items()},
         }
-        received = self.folder / f"arm-{self._arms}"
+        received = self.received
         model = ModelServer(self.upstreams[llm].url)
         with Receiver(received) as receiver:
             told = env | {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint}
