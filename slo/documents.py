@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
@@ -91,8 +92,9 @@ class Document:
     ) -> list[str]:
         """The lines that explain a pydantic error whose locations are relative to `at`, but not one type."""
         found = []
-        for detail in error.errors(include_url=False):
-            if detail["type"] == but:
+        details = error.errors(include_url=False)
+        for detail in details:
+            if detail["type"] == but or _only_follows(detail, details):
                 continue
             location = self._as_written((*at, *detail["loc"]), detail["type"] == "missing")
             found.append(self.problem(location, explain(dict(detail), model)))
@@ -140,7 +142,9 @@ def parse_document(text: str, path: Path) -> Document:
         hint = (
             '; between { } or [ ] quote a variable: "${name}"' if any("${" in one for one in around) else ""
         )
-        message = f"not valid YAML: {error.problem or error.context}{hint}"
+        reason = str(error.problem or error.context)
+        hint = hint or next((told for begin, told in _YAML_HINTS.items() if reason.startswith(begin)), "")
+        message = f"not valid YAML: {reason}{hint}"
         raise DocumentError([f"{path}:{line}: {message}"]) from None
     except RecursionError:
         raise DocumentError([f"{path}: nested more than {MAX_DEPTH} levels deep"]) from None
@@ -156,6 +160,15 @@ def parse_document(text: str, path: Path) -> Document:
     if walk.problems:
         raise DocumentError(walk.problems)
     return Document(path, data, walk.marks)
+
+
+_YAML_HINTS: Mapping[str, str] = {
+    "mapping values are not allowed": "; a line indented too far, or `: ` in text without quotes?",
+    "could not find expected ':'": "; a key ends with `: `, also that of the line before",
+    "found character '\\t'": "; indent with spaces",
+    "found character": "; quote the text that it stands in",
+}
+"""What people mostly did when the parser says so."""
 
 
 def explain(detail: Mapping[str, Any], model: type[BaseModel] | None = None) -> str:
@@ -181,9 +194,17 @@ def explain(detail: Mapping[str, Any], model: type[BaseModel] | None = None) -> 
     return f"{_shown(value)}: {message[:1].lower()}{message[1:]}"
 
 
+def _only_follows(detail: ErrorDetails, details: Sequence[ErrorDetails]) -> bool:
+    """Whether a list is short of items only because those that it has are wrong, which is told of them."""
+    at = detail["loc"]
+    return detail["type"] == "too_short" and any(
+        other["loc"][: len(at)] == at and len(other["loc"]) > len(at) for other in details
+    )
+
+
 _WANTED: Mapping[str, str] = {
     **dict.fromkeys(("dict_type", "model_type", "model_attributes_type"), "a mapping of keys to values"),
-    **dict.fromkeys(("tuple_type", "list_type"), "a list, such as [a, b]"),
+    **dict.fromkeys(("tuple_type", "list_type"), "a list, such as [a, b], or lines that begin with `- `"),
     **dict.fromkeys(("bool_type", "bool_parsing"), "true or false"),
     **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "a whole number"),
     **dict.fromkeys(("float_type", "float_parsing"), "a number"),

@@ -52,6 +52,7 @@ def explain(
     from chaos.catalogue import explain_fault, nearest_of
     from chaos.cli.plan import show_experiment
     from chaos.experiment import find_experiment, load_experiment
+    from chaos.experiment.finding import beside
     from slo.documents import DocumentError
 
     if (text := explain_fault(what, min(console.width, 100))) is not None:
@@ -60,7 +61,7 @@ def explain(
     try:
         path = find_experiment(what)
     except DocumentError:
-        if Path(what).suffix in (".yaml", ".yml"):
+        if Path(what).suffix in (".yaml", ".yml") or beside(what):
             raise
         raise DocumentError([nearest_of(what)]) from None
     show_experiment(load_experiment(path), console)

@@ -55,7 +55,10 @@ Owned = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Overrides = Annotated[
     list[str] | None,
-    typer.Option("--set", help="Change one value, e.g. load.baseline_rate=1/s or service.resilience=off."),
+    typer.Option(
+        "--set",
+        help="Change one value, e.g. load.baseline_rate=1/s or service.resilience=off; as often as you like.",
+    ),
 ]
 Llm = Annotated[
     str,

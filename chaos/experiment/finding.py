@@ -24,6 +24,8 @@ def find_experiment(name_or_path: str, folders: Sequence[Path] = ()) -> Path:
         if _is_file(place / f"{name_or_path}.yaml"):
             return place / f"{name_or_path}.yaml"
     known = sorted({path.stem for place in places for path in place.glob("*.yaml")})
+    if here := beside(name_or_path):
+        raise DocumentError([f"no experiment is called {name_or_path!r}; for the file {here} give its path"])
     raise DocumentError(
         [
             f"no experiment is called {name_or_path!r}{did_you_mean(name_or_path, known)}; "
@@ -52,6 +54,11 @@ def find_base(name_or_path: str, of: Path) -> Path:
         f"no experiment is called {name_or_path!r}{did_you_mean(name_or_path, known)}; "
         f"there are: {', '.join(known)}; or give a path relative to this file"
     )
+
+
+def beside(name: str) -> str:
+    """The file here that a name without its ending means, or nothing."""
+    return next((f"{name}{end}" for end in (".yaml", ".yml") if name and _is_file(Path(name + end))), "")
 
 
 def _is_file(path: Path) -> bool:

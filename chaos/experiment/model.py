@@ -126,14 +126,6 @@ class Experiment(Part):
     )
 
     @model_validator(mode="after")
-    def _phase_names_are_unique(self) -> Experiment:
-        names = [phase.name for phase in self.phases]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"phases: the name {twice[0]!r} stands twice; phases need names of their own")
-        return self
-
-    @model_validator(mode="after")
     def _mechanisms_are_unique(self) -> Experiment:
         names = [control.mechanism for control in self.negative_controls]
         twice = sorted({name for name in names if names.count(name) > 1})

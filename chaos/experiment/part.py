@@ -6,9 +6,10 @@ costs a message and not a night.
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from slo.units import DURATION_SCHEMA, parse_duration_s
 
@@ -27,7 +28,17 @@ BoundedDuration = Annotated[
 ]
 """More than 0 s, at most 6 h."""
 
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,59}$")]
+_NAME = r"^[a-z0-9][a-z0-9_-]{0,59}$"
+
+
+def _name(text: str) -> str:
+    if not re.fullmatch(_NAME, text):
+        rule = "use a-z, 0-9, - and _, begin with a letter or digit, at most 60"
+        raise ValueError(f"{text!r} cannot be a name; {rule}")
+    return text
+
+
+Name = Annotated[str, AfterValidator(_name), WithJsonSchema({"type": "string", "pattern": _NAME})]
 """Of an experiment, a phase, a fault: it becomes part of a folder's name and of a toxic's."""
 
 

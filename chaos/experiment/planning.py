@@ -62,10 +62,13 @@ def plan_phases(experiment: Experiment) -> tuple[PlannedPhase, ...]:
 
 
 def check_phases(document: Document, experiment: Experiment) -> list[str]:
-    """What the phases ask for that no generator could drive."""
+    """Names that stand twice, and what the phases ask for that no generator could drive."""
     planned = plan_phases(experiment)
     problems = []
     for index, phase in enumerate(planned):
+        if phase.name in [other.name for other in planned[:index]]:
+            message = f"the name {phase.name!r} stands twice; phases need names of their own"
+            problems.append(document.problem(("phases", index, "name"), message))
         peak = max([rate for _, rate in phase.curve], default=phase.rate_per_s)
         if peak > MAX_RATE_PER_S:
             message = (

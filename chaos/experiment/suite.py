@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from chaos.experiment.finding import find_experiment
+from chaos.experiment.finding import beside, find_experiment
 from chaos.experiment.kinds import require_kind
 from chaos.experiment.loading import LoadedExperiment, load_experiment
 from chaos.experiment.part import BoundedDuration, Name, Part
@@ -67,6 +67,8 @@ def find_suite(name_or_path: str, folders: Sequence[Path] = ()) -> Path:
         if (place / f"{name_or_path}.yaml").is_file():
             return place / f"{name_or_path}.yaml"
     known = sorted({path.stem for place in places for path in place.glob("*.yaml")})
+    if here := beside(name_or_path):
+        raise DocumentError([f"no suite is called {name_or_path!r}; for the file {here} give its path"])
     raise DocumentError(
         [
             f"no suite is called {name_or_path!r}{did_you_mean(name_or_path, known)}; "

@@ -22,6 +22,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, 
 
 from chaos.control.fault_proxy import FaultProxyError, ProxyMissingError, Stream, Toxic
 from chaos.faults.over_time import OverTime
+from slo.documents import did_you_mean
 
 if TYPE_CHECKING:
     from chaos.control.controls import Controls
@@ -34,7 +35,8 @@ _KINDS: dict[str, type[Fault]] = {}
 
 def _known_dependency(name: str) -> str:
     if name not in SEGMENT_BEHIND:
-        raise ValueError(f"{name!r} is not a dependency; allowed: {', '.join(SEGMENT_BEHIND)}")
+        hint = did_you_mean(name, SEGMENT_BEHIND)
+        raise ValueError(f"{name!r} is not a dependency{hint}; allowed: {', '.join(SEGMENT_BEHIND)}")
     return name
 
 

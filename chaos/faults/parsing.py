@@ -140,7 +140,7 @@ def _about(of: type[Fault], key: str) -> str:
 def _or(wrong: str, allowed: Iterable[str]) -> str:
     names = list(allowed)
     near = difflib.get_close_matches(wrong, names, n=1)
-    return (f"; did you mean {near[0]!r}?" if near else "") + f" allowed: {', '.join(names)}"
+    return (f"; did you mean {near[0]!r}?" if near else ";") + f" allowed: {', '.join(names)}"
 
 
 def _complaint(name: str, loc: tuple[str | int, ...], message: str, value: Any) -> ValidationError:

@@ -189,6 +189,17 @@ def test_a_file_of_another_kind_is_shown_its_door(
     assert said in err and len(err.splitlines()) == 1
 
 
+@pytest.mark.parametrize("command", ["run", "suite", "explain"])
+def test_a_name_that_is_a_file_here_is_told_its_path(
+    ragquake: Ragquake, tmp_path: Path, command: str
+) -> None:
+    """`ragquake run slow-search` beside slow-search.yaml; a list of all there is would hide it."""
+    (tmp_path / "slow-search.yaml").write_text("x: 1\n")
+    code, _, err = ragquake(command, "slow-search")
+    assert code == ExitCode.USAGE
+    assert "for the file slow-search.yaml give its path" in err
+
+
 def test_a_suite_is_told_who_owns_its_target(ragquake: Ragquake, tmp_path: Path) -> None:
     """A public address needs the word of whoever runs a suite, as for one run."""
     (tmp_path / "it.yaml").write_text(TARGET)

@@ -32,7 +32,7 @@ MISTAKES: dict[str, tuple[str | bytes, str]] = {
     "binary": (b"\x00\x01\x02\xff", "not UTF-8 text"),
     "an archive": (b"PK\x03\x04\x14\x00", "not valid YAML"),
     "utf-16": (SPIKE.encode("utf-16"), "not UTF-8 text"),
-    "a tab": (spike("  baseline_rate", "\tbaseline_rate"), "not valid YAML"),
+    "a tab": (spike("  baseline_rate", "\tbaseline_rate"), "indent with spaces"),
     "one key twice": (SPIKE + "\nname: other\n", "key 'name' stands twice"),
     "an alias bomb": (BOMB, "more than 20000 values"),
     "an alias in itself": ("a: &x [*x]\n", "does an alias contain itself"),
@@ -97,6 +97,21 @@ MISTAKES: dict[str, tuple[str | bytes, str]] = {
         spike("objectives: default", "objectives: none.yaml"),
         "none.yaml: cannot be",
     ),
+    "no space after a colon": (spike("kind: Experiment", "kind:Experiment"), "a key ends with `: `"),
+    "a colon in a title": (spike("title: ", "title: Note: "), "`: ` in text without quotes"),
+    "a line that is indented too far": (spike("  journeys:", "    journeys:"), "indented too far"),
+    "text that begins with a sign": (spike("title: ", "title: %"), "quote the text"),
+    "one phase's name twice": (
+        spike("name: recovery", "name: spike"),
+        "].name: the name 'spike' stands twice",
+    ),
+    "capitals in a name": (spike("name: spike\n", "name: Spike\n"), "'Spike' cannot be a name; use a-z"),
+    "a dependency's name": (spike("on: vector_db", "on: vectordb"), "did you mean vector_db?"),
+    "a kind of nothing": (spike("kind: latency", "kind: delay"), "kind 'delay'; allowed: abort"),
+    "one fault without a list": (
+        spike("faults: [slow-vector-db]}", "faults: slow-vector-db}"),
+        "begin with `- `",
+    ),
     "true as a number of runs": (SPIKE + "repeats: true\n", "repeats: true: must be a whole number"),
     "true as a seed": (spike("load:\n", "load:\n  seed: true\n"), "load.seed: true: must be a whole number"),
     "true as a weight": (spike("ask: 9", "ask: true"), "load.journeys.ask: true: must be a number"),
@@ -110,6 +125,20 @@ MISTAKES: dict[str, tuple[str | bytes, str]] = {
     ),
     "objectives as a number": (spike("objectives: default", "objectives: 3"), "must be `default`, the path"),
 }
+
+
+def test_a_list_is_not_called_short_because_its_items_are_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One mistake, one line; a list that is empty is still told."""
+    wrong = "objectives: [{name: a, segment: journey, indicator: p95, target: '< 1s'}]"
+    for text, lines in ((wrong, ["'< 1s' is not a target"]), ("objectives: []", ["at least 1 item"])):
+        (tmp_path / "bad.yaml").write_text(spike("objectives: default", text))
+        monkeypatch.setattr("sys.argv", ["ragquake", "run", str(tmp_path / "bad.yaml"), "--dry-run"])
+        with pytest.raises(SystemExit):
+            cli.main()
+        err = capsys.readouterr().err.strip().splitlines()
+        assert len(err) == len(lines) and all(said in one for said, one in zip(lines, err, strict=True))
 
 
 @pytest.mark.parametrize("command", [["run", "--dry-run"], ["validate"]], ids=["run", "validate"])
