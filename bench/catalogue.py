@@ -3,8 +3,9 @@
 Each experiment is run as it stands, and once more for each of its negative controls, with the mechanism that
 it is about switched off. One arm after the other, each in a process and a bundle of its own. What came of
 them is kept in OUT/arms.jsonl, so that an interrupted round goes on where it was: an arm is run again
-only when its experiment has changed, or with --again. The table of experiment x mechanism is made from that
-file alone and stands between two marks in docs/explanation/catalogue.md.
+only when its experiment has changed, or with --again. What an arm counts as is what it would count as in a
+campaign (`ragquake run --control`). The table of experiment x mechanism is made from that file alone and
+stands between two marks in docs/explanation/catalogue.md.
 """
 
 from __future__ import annotations
@@ -18,12 +19,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
-from chaos.experiment import BUNDLED, LoadedExperiment, load_experiment
+from chaos.experiment import BUNDLED, LoadedExperiment, NegativeControl, load_experiment
+from chaos.run.campaign.counting import count, failed_names
+from chaos.run.judgement import judge
 from slo.documents import DocumentError
+from slo.verdict import Verdict
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "explanation" / "catalogue.md"
@@ -40,14 +43,17 @@ class Arm:
     """One run that is to be made: an experiment as it is, or with one mechanism switched off."""
 
     experiment: str
-    mechanism: str
     overrides: tuple[str, ...]
-    because: tuple[str, ...]
     digest: str
+    control: NegativeControl | None = field(default=None, compare=False)
+
+    @property
+    def mechanism(self) -> str:
+        return self.control.mechanism if self.control else ""
 
     @property
     def is_control(self) -> bool:
-        return bool(self.mechanism)
+        return self.control is not None
 
     @property
     def name(self) -> str:
@@ -68,6 +74,8 @@ class Record:
     at: str
     command: str
     bundle: str
+    expected: bool = False
+    """It passed as it stands; or failed as a control, and for a reason that it names."""
     load: float | None = None
     """The system's load average when it ended: on two cores, much above 3 means that others were at work."""
 
@@ -75,10 +83,10 @@ class Record:
 def arms_of(loaded: LoadedExperiment) -> Iterator[Arm]:
     """The experiment, then its negative controls."""
     name = loaded.experiment.name
-    yield Arm(name, "", (), (), _digest(loaded, ()))
+    yield Arm(name, (), _digest(loaded, ()))
     for control in loaded.experiment.negative_controls:
         overrides = tuple(f"service.{key}={_written(value)}" for key, value in control.service.items())
-        yield Arm(name, control.mechanism, overrides, control.because, _digest(loaded, overrides))
+        yield Arm(name, overrides, _digest(loaded, overrides), control)
 
 
 def _digest(loaded: LoadedExperiment, overrides: Sequence[str]) -> str:
@@ -96,7 +104,7 @@ def run(arm: Arm, runs: Path, state: Path, extra: Sequence[str] = ()) -> Record:
     """Run an arm to its verdict; what gives none is told as an error."""
     settings = [word for override in (*arm.overrides, *extra) for word in ("--set", override)]
     command = ["run", arm.experiment, *settings]
-    own = runs / arm.name.replace(" ", "-")
+    own = folder_of(arm, runs)
     started = time.monotonic()
     done = subprocess.run(
         [Path(sys.executable).with_name("ragquake"), *command, "--runs", own, "--state", state, "--json"],
@@ -107,56 +115,60 @@ def run(arm: Arm, runs: Path, state: Path, extra: Sequence[str] = ()) -> Record:
         check=False,
     )
     took_s = time.monotonic() - started
-    judged = judgement(own / "latest", since_s=time.time() - took_s)
-    if judged is None:
-        said = f"exit {done.returncode}: {' '.join((done.stderr or done.stdout).split())[-300:]}"
-        judged = Judgement("error", (), said, "")
-    return Record(
+    verdict = verdict_in(own / "latest", since_s=time.time() - took_s)
+    said = f"exit {done.returncode}: {' '.join((done.stderr or done.stdout).split())[-300:]}"
+    record = Record(
         experiment=arm.experiment,
         mechanism=arm.mechanism,
         digest=arm.digest,
-        verdict=judged.verdict,
-        failed=judged.failed,
-        said=judged.said,
+        verdict="error",
+        failed=(),
+        said=said,
         took_s=round(took_s, 1),
         at=time.strftime("%Y-%m-%d %H:%M", time.gmtime()),
         command="ragquake " + shlex.join(command),
-        bundle=judged.run_id,
+        bundle="",
         load=round(os.getloadavg()[0], 1),
     )
+    return record if verdict is None else judged(record, arm, verdict)
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
-    """What a verdict says in short: what failed by name, and the sentence that matters most."""
-
-    verdict: str
-    failed: tuple[str, ...]
-    said: str
-    run_id: str
+def folder_of(arm: Arm, runs: Path) -> Path:
+    """Where the bundles of an arm are."""
+    return runs / arm.name.replace(" ", "-")
 
 
-def judgement(bundle: Path, since_s: float = 0.0) -> Judgement | None:
-    """Of the bundle's verdict; none when it has none that was made since."""
+def judge_again(arm: Arm, record: Record | None, runs: Path) -> Record | None:
+    """By today's rules, from the bundle of its run; none where there is no such bundle."""
+    if record is None or not record.bundle or not (bundle := folder_of(arm, runs) / record.bundle).is_dir():
+        return None
+    return judged(record, arm, judge(bundle))
+
+
+def verdict_in(bundle: Path, since_s: float = 0.0) -> Verdict | None:
+    """A bundle's verdict; none when it has none that was made since."""
     file = bundle / "verdict.json"
     if not file.exists() or file.stat().st_mtime < since_s:
         return None
-    document: Mapping[str, Any] = json.loads(file.read_text())
-    bad = [one for one in (*document["objectives"], *document["assertions"]) if one["verdict"] == "fail"]
-    open_gates = [gate["message"] for gate in document["gates"] if gate["verdict"] != "pass"]
-    return Judgement(
-        verdict=str(document["verdict"]),
-        failed=tuple(dict.fromkeys(str(one["name"]) for one in bad)),
-        said=next((str(one) for one in (*(part["message"] for part in bad), *open_gates)), ""),
-        run_id=str(document["run"].get("id") or ""),
+    return Verdict.read(file)
+
+
+def judged(record: Record, arm: Arm, verdict: Verdict) -> Record:
+    """The record with what the verdict says in short, and with what it counts as."""
+    counted = count(verdict, arm.control)
+    bad = [one.message for one in verdict.objectives if one.verdict == "fail"]
+    bad += [one.message for one in verdict.assertions if one.verdict == "fail"]
+    open_gates = [gate.message for gate in verdict.gates if gate.verdict != "pass"]
+    expected = counted.verdict in _PASSED
+    told = [*bad, *open_gates] if expected or not arm.is_control else [counted.sentence]
+    return replace(
+        record,
+        verdict=verdict.verdict,
+        failed=failed_names(verdict),
+        said=next(iter(told), ""),
+        bundle=verdict.run.id or "",
+        expected=expected,
     )
-
-
-def as_expected(arm: Arm, judged: Judgement | Record) -> bool:
-    """As it stands it passes; a control fails, and for one of its reasons."""
-    if not arm.is_control:
-        return judged.verdict in _PASSED
-    return judged.verdict == "fail" and (not arm.because or bool(set(arm.because) & set(judged.failed)))
 
 
 def records(path: Path) -> dict[tuple[str, str], Record]:
@@ -179,7 +191,7 @@ def table(arms: Sequence[Arm], known: Mapping[tuple[str, str], Record]) -> str:
         if record is not None and record.digest != arm.digest:
             record = None
         ended = record.verdict if record else "not run"
-        if record and not as_expected(arm, record):
+        if record and not record.expected:
             ended = f"**{ended}**"
         when = f"{record.at}, {record.took_s:.0f} s" if record else ""
         when += f", load {record.load}" if record and record.load is not None else ""
@@ -223,6 +235,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--again", action="store_true", help="run what has been run, too")
     parser.add_argument("--table", action="store_true", help="run nothing; write the table")
     parser.add_argument(
+        "--judge", action="store_true", help="run nothing; judge the bundles that are kept again"
+    )
+    parser.add_argument(
         "--out", type=Path, default=ROOT / ".ragquake" / "catalogue", help="records and bundles"
     )
     parser.add_argument("--state", type=Path, default=ROOT / ".ragquake", help="index, proxy, lock")
@@ -240,20 +255,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     known = records(kept)
     for arm in arms:
         last = known.get((arm.experiment, arm.mechanism))
-        done = last is not None and last.digest == arm.digest and as_expected(arm, last)
+        done = last is not None and last.digest == arm.digest and last.expected
         wanted = not asked.only or arm.experiment in asked.only
         wanted = wanted and (asked.arm is None or asked.arm == arm.mechanism)
-        if asked.table or not wanted or (done and not asked.again):
+        if asked.table or not wanted or (done and not (asked.again or asked.judge)):
             continue
         print(f"{time.strftime('%H:%M:%S')}  {arm.name}", flush=True)
-        record = run(arm, asked.out / "runs", asked.state, asked.set)
+        runs = asked.out / "runs"
+        record = judge_again(arm, last, runs) if asked.judge else run(arm, runs, asked.state, asked.set)
+        if record is None:
+            print("          no bundle of it is left")
+            continue
         if not asked.set:  # what was changed for once is no record of the catalogue
             with kept.open("a") as out:
                 out.write(json.dumps(asdict(record)) + "\n")
             known[arm.experiment, arm.mechanism] = record
-        verdict = (
-            record.verdict if as_expected(arm, record) else f"{record.verdict.upper()} (not as expected)"
-        )
+        verdict = record.verdict if record.expected else f"{record.verdict.upper()} (not as expected)"
         print(
             f"          {verdict} in {record.took_s:.0f} s  {', '.join(record.failed)}  {record.said[:200]}",
             flush=True,
@@ -261,9 +278,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     write_table(PAGE, table(arms, known))
     ended = {arm: known.get((arm.experiment, arm.mechanism)) for arm in arms}
     missing = [arm for arm, record in ended.items() if record is None or record.digest != arm.digest]
-    wrong = [
-        arm for arm, record in ended.items() if arm not in missing and record and not as_expected(arm, record)
-    ]
+    wrong = [arm for arm, record in ended.items() if arm not in missing and record and not record.expected]
     print(f"of {len(arms)} arms {len(wrong)} did not end as expected, {len(missing)} have yet to be run")
     return 1 if wrong or missing else 0
 

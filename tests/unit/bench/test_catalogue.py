@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bench import catalogue
-from bench.catalogue import Arm, Judgement, Record, arms_of, as_expected, judgement, records, table
-from chaos.experiment import BUNDLED, load_experiment
+from bench.catalogue import Arm, Record, arms_of, judge_again, judged, records, table, verdict_in
+from chaos.experiment import BUNDLED, NegativeControl, load_experiment
+from slo.verdict import Verdict
 
-AS_IT_STANDS = Arm("llm-down", "", (), (), "now")
-CONTROL = Arm("llm-down", "resilience", ("service.resilience=off",), ("answered",), "now")
+OFF = NegativeControl(
+    mechanism="resilience", service={"resilience": "off"}, expect="fail", because=("answered",)
+)
+AS_IT_STANDS = Arm("llm-down", (), "now")
+CONTROL = Arm("llm-down", ("service.resilience=off",), "now", OFF)
 
 
 def _record(arm: Arm, **changes: Any) -> Record:
@@ -28,12 +33,16 @@ def _record(arm: Arm, **changes: Any) -> Record:
         "at": "2026-11-22 23:00",
         "command": "ragquake run llm-down",
         "bundle": "",
+        "expected": True,
     }
     return Record(**facts | changes)
 
 
-def _judged(verdict: str, *failed: str) -> Judgement:
-    return Judgement(verdict, failed, "", "")
+def _verdict(verdict: str, *failed: str) -> Verdict:
+    asserted = [{"name": one, "verdict": "fail", "message": f"{one} broke"} for one in failed]
+    return Verdict.model_validate(
+        {"verdict": verdict, "exit_code": 0, "run": {"id": "r"}, "assertions": asserted}
+    )
 
 
 def test_an_experiment_has_an_arm_as_it_stands_and_one_for_each_control() -> None:
@@ -46,20 +55,21 @@ def test_an_experiment_has_an_arm_as_it_stands_and_one_for_each_control() -> Non
 
 
 @pytest.mark.parametrize(
-    ("arm", "judged", "expected"),
+    ("arm", "verdict", "expected"),
     [
-        (AS_IT_STANDS, _judged("pass"), True),
-        (AS_IT_STANDS, _judged("warn"), True),
-        (AS_IT_STANDS, _judged("inconclusive"), False),
-        (CONTROL, _judged("fail", "answered", "recovered"), True),
-        (CONTROL, _judged("fail", "recovered"), False),
-        (CONTROL, _judged("pass"), False),
-        (CONTROL, _judged("inconclusive", "answered"), False),
+        (AS_IT_STANDS, _verdict("pass"), True),
+        (AS_IT_STANDS, _verdict("warn"), True),
+        (AS_IT_STANDS, _verdict("inconclusive"), False),
+        (CONTROL, _verdict("fail", "answered", "recovered"), True),
+        (CONTROL, _verdict("fail", "recovered"), False),
+        (CONTROL, _verdict("pass"), False),
+        (CONTROL, _verdict("inconclusive", "answered"), False),
     ],
 )
-def test_a_control_must_fail_and_for_its_reason(arm: Arm, judged: Judgement, expected: bool) -> None:
+def test_a_control_must_fail_and_for_its_reason(arm: Arm, verdict: Verdict, expected: bool) -> None:
     """A control that fails by accident shows as little as one that passes."""
-    assert as_expected(arm, judged) is expected
+    record = judged(_record(arm, expected=not expected), arm, verdict)
+    assert record.expected is expected and record.verdict == verdict.verdict
 
 
 def test_what_was_not_run_or_has_changed_since_is_said() -> None:
@@ -71,7 +81,7 @@ def test_what_was_not_run_or_has_changed_since_is_said() -> None:
 
 def test_what_ended_otherwise_stands_out() -> None:
     """A control that passed is bold."""
-    passed = _record(CONTROL, verdict="pass", failed=())
+    passed = _record(CONTROL, verdict="pass", failed=(), expected=False)
     assert "| **pass** |" in table([CONTROL], {("llm-down", "resilience"): passed})
 
 
@@ -79,19 +89,24 @@ def test_the_newest_record_of_an_arm_counts(tmp_path: Path) -> None:
     """Records are appended, so that an interrupted round loses nothing."""
     kept = tmp_path / "arms.jsonl"
     old, new = _record(AS_IT_STANDS, verdict="fail"), _record(AS_IT_STANDS)
-    kept.write_text("".join(json.dumps(catalogue.asdict(one)) + "\n" for one in (old, new)))
+    kept.write_text("".join(json.dumps(asdict(one)) + "\n" for one in (old, new)))
     assert records(kept) == {("llm-down", ""): new}
     assert records(tmp_path / "none") == {}
 
 
 def test_a_verdict_of_another_run_is_not_taken(tmp_path: Path) -> None:
     """Where a run ended before its verdict, the one of the last run must not stand in for it."""
-    failed = {"name": "answered", "verdict": "fail", "message": "80 %"}
-    document = {"verdict": "fail", "objectives": [failed], "assertions": [], "gates": [], "run": {"id": "r"}}
-    (tmp_path / "verdict.json").write_text(json.dumps(document))
-    assert judgement(tmp_path) == Judgement("fail", ("answered",), "80 %", "r")
-    assert judgement(tmp_path, since_s=(tmp_path / "verdict.json").stat().st_mtime + 1) is None
-    assert judgement(tmp_path / "nothing") is None
+    _verdict("fail", "answered").write(tmp_path / "verdict.json")
+    assert verdict_in(tmp_path) == _verdict("fail", "answered")
+    assert verdict_in(tmp_path, since_s=(tmp_path / "verdict.json").stat().st_mtime + 1) is None
+    assert verdict_in(tmp_path / "nothing") is None
+
+
+def test_what_left_no_bundle_is_not_judged_again(tmp_path: Path) -> None:
+    """Its record stays as it was: nothing is made up for a run of which nothing is left."""
+    assert judge_again(AS_IT_STANDS, None, tmp_path) is None
+    assert judge_again(AS_IT_STANDS, _record(AS_IT_STANDS), tmp_path) is None
+    assert judge_again(AS_IT_STANDS, _record(AS_IT_STANDS, bundle="gone"), tmp_path) is None
 
 
 def test_the_table_stands_between_its_marks(tmp_path: Path) -> None:
