@@ -33,7 +33,7 @@ _NAME = r"^[a-z0-9][a-z0-9_-]{0,59}$"
 
 def _name(text: str) -> str:
     if not re.fullmatch(_NAME, text):
-        rule = "use a-z, 0-9, - and _, begin with a letter or digit, at most 60"
+        rule = "use a-z, 0-9, - and _, begin with a letter or digit, at most 60 characters"
         raise ValueError(f"{text!r} cannot be a name; {rule}")
     return text
 

@@ -174,7 +174,7 @@ MANY = [{"name": f"p{number}", "for": "1s"} for number in range(201)]
         ("stop_when.0.above", "500%", "1"),
         ("faults.slow.latency", "100h", "10 m"),
         ("faults.slow.kind", "x" * 100_000, "no fault of kind"),
-        ("name", "n" * 61, "59"),
+        ("name", "n" * 61, "60 characters"),
         ("title", "t" * 201, "200"),
         ("owner", "o" * 101, "100"),
         ("hypothesis", "h" * 2001, "2000"),

@@ -59,7 +59,11 @@ def test_a_fault_reads_as_written() -> None:
         ({"on": "llm"}, ("kind",), "kind is missing; allowed: abort, bandwidth"),
         ({"kind": ["latency"]}, ("kind",), "there is no fault of kind ['latency']"),
         ({**LATENCY, "jittr": "1s"}, ("jittr",), "did you mean 'jitter'? allowed: on, kind, stream, latency"),
-        ({**LATENCY, "on": "vectordb"}, ("on",), "'vectordb' is not a dependency; allowed: vector_db, llm"),
+        (
+            {**LATENCY, "on": "vectordb"},
+            ("on",),
+            "'vectordb' is not a dependency (did you mean vector_db?); allowed: vector_db, llm",
+        ),
         ({"on": "llm", "kind": "latency"}, ("latency",), "latency is missing (added to every answer"),
         ({**LATENCY, "latency": "2"}, ("latency",), "'2' is not a duration"),
         ({**LATENCY, "latency": "1h"}, ("latency",), "60 m is out of bounds; allowed is 1 ms to 10 m"),
