@@ -167,6 +167,8 @@ def read_description(path: Path) -> StackDescription | None:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return None
+    except (OSError, UnicodeDecodeError) as error:  # a mark in a process's environment may name anything
+        raise StackError(f"cannot read {path}: {error}") from error
     try:
         return StackDescription.model_validate_json(text)
     except ValidationError as error:

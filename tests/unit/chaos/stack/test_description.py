@@ -58,6 +58,15 @@ def test_no_file_is_no_stack(tmp_path: Path) -> None:
     assert read_description(tmp_path / "stack.json") is None
 
 
+def test_what_is_no_file_is_an_error_that_names_it(tmp_path: Path) -> None:
+    """The mark of a process may name a folder or a picture; whoever looks for stacks passes over it."""
+    picture = tmp_path / "picture"
+    picture.write_bytes(b"\xff\xd8")
+    for path in (tmp_path, picture):
+        with pytest.raises(StackError, match=str(path)):
+            read_description(path)
+
+
 @given(cut=st.integers(min_value=0, max_value=400))
 def test_a_damaged_file_is_an_error_that_names_it(cut: int, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Half a stack.json, cut anywhere, is refused with its path and a way to find the processes."""
